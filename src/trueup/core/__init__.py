@@ -1,0 +1,1 @@
+"""The pure core: values and decisions, no input or output, no clock, no randomness."""

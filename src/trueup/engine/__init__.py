@@ -1,0 +1,1 @@
+"""Effects: observe, execute, remember."""

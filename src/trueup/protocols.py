@@ -1,0 +1,253 @@
+"""What a store can do: one small protocol per ability.
+
+A function asks for the least that it needs; a store implements what it can and says so in its `Properties`. Stores
+raise the errors of `trueup.core.errors` and nothing else, and they never decide: a write names the version that it
+expects, and a store that finds another one raises `PreconditionFailed` and has changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from trueup.core.model import Entry, Fingerprint, Key, Row, Token
+from trueup.core.table import Verb
+from trueup.core.tree import Names
+
+T = TypeVar("T")
+
+
+class Threads(Protocol):
+    """The one crossing into threads. Injected, so that a simulation can run everything in one."""
+
+    async def __call__(self, function: Callable[..., T], /, *args: object) -> T:
+        """Call a blocking function without blocking the event loop; its result or its exception comes back."""
+        ...
+
+
+class Clock(Protocol):
+    """Time. Injected, so that a simulation can drive it."""
+
+    def now_ns(self) -> int:
+        """Wall clock, nanoseconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Let others run for so long."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """What a store can and cannot promise."""
+
+    location: str
+    """Canonical, for people and for the identity of targets: an absolute path or a URL without secrets."""
+    verbs: frozenset[Verb] = frozenset({Verb.PUT, Verb.DELETE, Verb.SAVE, Verb.SIBLING, Verb.REPLACE_KIND})
+    directories: bool = True
+    """Whether directories exist by themselves, empty ones included."""
+    refuses_lost_races: bool = True
+    """Whether a write that expects another version is refused by the store itself, not only by a check before it."""
+    names: Names = field(default_factory=Names)
+    notices: tuple[str, ...] = ()
+    """What this side cannot promise, in plain words, shown in every plan."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Content to write: a factory, so that every attempt reads afresh."""
+
+    open: Callable[[], AbstractContextManager[Iterator[bytes]]]
+    """Opens one version for reading, lazily, in the thread that writes.
+
+    Raises:
+        PreconditionFailed: If that version is no longer there, at the opening or, found out later, after the last
+            chunk. A writer therefore commits only after the iterator has ended by itself.
+    """
+    size: int
+    """Bytes; a source that yields another number is refused as Corrupt."""
+    fingerprint: Fingerprint | None = None
+    """What the bytes must hash to, where it is known already."""
+    modified_ns: int = 0
+    mode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trash:
+    """Where a version that a run replaces goes."""
+
+    run: str
+    """The run's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a write left behind. It is what was written, not what was seen afterwards."""
+
+    token: Token | None
+    """The new version; None after a deletion. Empty if it could not reveal an edit made within its clock's tick."""
+    fingerprint: Fingerprint | None = None
+    """Of the bytes that went through."""
+    kept: str | None = None
+    """Handle of the replaced version in the trash."""
+    modified_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """One version in a store's trash."""
+
+    handle: str
+    """Names it for `open_kept` and `prune`."""
+    run: str
+    key: Key
+    size: int
+    discarded_ns: int
+    """When it went there, as far as the store knows; 0 if it does not."""
+
+
+class Observe(Protocol):
+    """Can be looked at."""
+
+    @property
+    def properties(self) -> Properties:
+        """What this store can and cannot promise."""
+        ...
+
+    def scan(self) -> AsyncIterator[list[Row]]:
+        """All items, in key order, in batches.
+
+        A directory comes before what it holds. Links, devices and what cannot be read are rows of an opaque kind.
+        Reserved names (``.trueup/``) are left out.
+
+        Raises:
+            StoreError: If the listing cannot begin, or breaks off; it never just ends early.
+        """
+        ...
+
+    async def stat(self, key: Key) -> Entry | None:
+        """One item as it is now, without its fingerprint unless that is free; None if it is not there.
+
+        Raises:
+            StoreError: If the store cannot say.
+        """
+        ...
+
+
+class Read(Observe, Protocol):
+    """Holds content."""
+
+    def source(self, key: Key, entry: Entry) -> Source:
+        """The content of one version, not opened yet. The version is `entry.token`."""
+        ...
+
+    async def fingerprint(self, key: Key, token: Token) -> tuple[Fingerprint, Token]:
+        """Read one version and hash it (BLAKE3).
+
+        Returns:
+            The digest, and the version's token if it can be trusted to reveal a later edit, else the empty token.
+
+        Raises:
+            PreconditionFailed: If another version is there, or came while it was read.
+            NotFound: If nothing is there.
+        """
+        ...
+
+
+class Write(Read, Protocol):
+    """Content can be replaced by compare-and-swap, and replaced versions can be kept."""
+
+    async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
+        """Put content under a name, if the expected version is there (None: nothing is).
+
+        All or nothing: a reader in a loop sees the old version or the new one. With `expect` = DIRECTORY_TOKEN the
+        file takes the place of an empty directory.
+
+        Args:
+            key: The file's key.
+            source: Its content.
+            expect: The version to replace.
+            trash: Where the replaced version is kept; None: it is destroyed.
+
+        Raises:
+            PreconditionFailed: If another version is there; nothing has changed.
+            Unaddressable: If the name cannot be held.
+            StoreError: If it failed; nothing has changed.
+        """
+        ...
+
+    async def make_directory(self, key: Key, *, expect: Token | None, trash: Trash | None) -> Written:
+        """Make a directory (and those above); one that is there already is left as it is.
+
+        With `expect` = a file's token the directory takes the place of that file, which goes to the trash.
+
+        Raises:
+            PreconditionFailed: If something else is there; nothing has changed.
+        """
+        ...
+
+    async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
+        """Remove one version, into the trash; a directory only if it is empty, and without an error if it is gone.
+
+        Raises:
+            PreconditionFailed: If another version is there, or the directory holds something; nothing has changed.
+        """
+        ...
+
+
+class Keeps(Protocol):
+    """Has a trash that can be listed, read and pruned."""
+
+    async def kept(self) -> list[Discarded]:
+        """Everything in the trash, by run and key."""
+        ...
+
+    def kept_source(self, handle: str, source: Source) -> Source:
+        """The content of a kept version; `source` says its size, digest and times."""
+        ...
+
+    async def prune(self, handle: str) -> None:
+        """Destroy one kept version for good.
+
+        Raises:
+            NotFound: If there is none of that handle.
+        """
+        ...
+
+
+class Marked(Protocol):
+    """Carries an identity, so that another folder mounted in its place is noticed."""
+
+    async def marker(self) -> str | None:
+        """The identity found; None if there is none."""
+        ...
+
+    async def set_marker(self, identity: str) -> str:
+        """Write the identity unless there is one already.
+
+        Returns:
+            The identity that is there now.
+        """
+        ...
+
+    async def free_bytes(self) -> int | None:
+        """Room left for content; None if that is not known."""
+        ...
+
+    async def clean(self) -> list[str]:
+        """Put what killed runs left half-done into the trash. Call it only under the target's lock.
+
+        Returns:
+            Handles of what was found.
+        """
+        ...
+
+
+class Store(Write, Keeps, Marked, Protocol):
+    """A side of folders and of everything that behaves like one."""

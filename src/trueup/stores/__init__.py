@@ -1,0 +1,1 @@
+"""One file per scheme or family of places that hold items."""
