@@ -8,7 +8,7 @@ expects, and a store that finds another one raises `PreconditionFailed` and has 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -43,6 +43,18 @@ class Clock(Protocol):
         ...
 
 
+class Filter(Protocol):
+    """Which items belong to a target."""
+
+    def excludes(self, path: str, *, directory: bool) -> bool:
+        """Whether the item does not belong; nothing below an excluded directory does either."""
+        ...
+
+    def excludes_size(self, size: int) -> bool:
+        """Whether a file of so many bytes is out of bounds. Such a file is not absent, it is nobody's business."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Properties:
     """What a store can and cannot promise."""
@@ -54,6 +66,8 @@ class Properties:
     """Whether directories exist by themselves, empty ones included."""
     refuses_lost_races: bool = True
     """Whether a write that expects another version is refused by the store itself, not only by a check before it."""
+    tick_ns: int = 0
+    """Two edits within this time may bear the same token and size; 0: every edit changes the token."""
     names: Names = field(default_factory=Names)
     notices: tuple[str, ...] = ()
     """What this side cannot promise, in plain words, shown in every plan."""
@@ -91,12 +105,11 @@ class Written:
     """What a write left behind. It is what was written, not what was seen afterwards."""
 
     token: Token | None
-    """The new version; None after a deletion. Empty if it could not reveal an edit made within its clock's tick."""
+    """The new version; None after a deletion."""
     fingerprint: Fingerprint | None = None
     """Of the bytes that went through."""
     kept: str | None = None
     """Handle of the replaced version in the trash."""
-    modified_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +160,8 @@ class Read(Observe, Protocol):
         """The content of one version, not opened yet. The version is `entry.token`."""
         ...
 
-    async def fingerprint(self, key: Key, token: Token) -> tuple[Fingerprint, Token]:
+    async def fingerprint(self, key: Key, token: Token) -> Fingerprint:
         """Read one version and hash it (BLAKE3).
-
-        Returns:
-            The digest, and the version's token if it can be trusted to reveal a later edit, else the empty token.
 
         Raises:
             PreconditionFailed: If another version is there, or came while it was read.
@@ -201,6 +211,11 @@ class Write(Read, Protocol):
         ...
 
 
+    async def flush(self) -> None:
+        """Make everything that was written so far survive a loss of power."""
+        ...
+
+
 class Keeps(Protocol):
     """Has a trash that can be listed, read and pruned."""
 
@@ -233,6 +248,14 @@ class Marked(Protocol):
 
         Returns:
             The identity that is there now.
+        """
+        ...
+
+    def hold(self, holder: str) -> AbstractAsyncContextManager[None]:
+        """Keep other runs away from this root while the context is open; a dead holder's lock is taken over.
+
+        Raises:
+            Locked: If another run holds it; the message names the holder.
         """
         ...
 

@@ -107,7 +107,7 @@ def encode(value: Any) -> Any:
     return value
 
 
-def decode(expected: Any, data: object, path: str) -> Any:  # a declared type may be a union, which is no `type`
+def decode(expected: Any, data: object, path: str) -> Any:  # noqa: PLR0911  # a case for each form of type
     """Inverse of `encode` for a declared type.
 
     Args:

@@ -144,7 +144,7 @@ def spell(difference: Difference) -> str | LookCloser:
     remote_is = _same(ancestor, remote)
     # Two sides that both equal the ancestor equal each other: no bytes need to be read to know it.
     sides_are = True if local_is and remote_is else _same(local, remote)
-    if local_is and remote_is is False or remote_is and local_is is False:
+    if (local_is and remote_is is False) or (remote_is and local_is is False):
         sides_are = False
     if None in (local_is, remote_is, sides_are):
         return LookCloser(tuple(side for side in (LOCAL, REMOTE) if _unprinted(difference, side)))
@@ -183,7 +183,7 @@ def _unprinted(difference: Difference, side: Side) -> bool:
     return content is not None and content.fingerprint is None
 
 
-def decide(spelled: str, policy: Policy, later: Side | None) -> Rule:
+def decide(spelled: str, policy: Policy, later: Side | None) -> Rule:  # noqa: C901, PLR0911  # a case for each row
     """The table of RECONCILE for one word and one policy.
 
     Args:

@@ -1,0 +1,257 @@
+"""Store ``file``: a folder on a file system, and every ``file://`` remote."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+
+from trueup.core.errors import AccessDenied, Locked, NotFound, StoreError
+from trueup.core.model import (
+    DIRECTORY_CONTENT,
+    DIRECTORY_TOKEN,
+    Content,
+    Entry,
+    Fingerprint,
+    Key,
+    Kind,
+    Row,
+    Token,
+    is_directory,
+)
+from trueup.core.tree import Names
+from trueup.protocols import Discarded, Filter, Properties, Source, Threads, Trash, Written
+from trueup.stores.file import place
+from trueup.stores.file.scan import Scan
+from trueup.stores.file.write import Folder
+
+TICK_NS = 2_000_000_000
+"""Coarsest modification time in use (FAT), and room for a file server's clock that runs behind ours."""
+
+
+class FileStore:
+    """A folder. Implements `trueup.protocols.Store`.
+
+    Args:
+        root: Path of the folder; it must exist.
+        threads: The crossing into threads.
+        unique: Makes names for temporary files.
+        filter: Which items belong; None: all.
+        trash: Where replaced versions go; default ``.trueup/trash`` in the root. Must be on the same file system.
+
+    Raises:
+        NotFound: If there is no such folder.
+        AccessDenied: If it cannot be looked into.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        threads: Threads,
+        unique: Callable[[], str],
+        filter: Filter | None = None,  # noqa: A002  # the word that everybody uses for it
+        trash: str | None = None,
+    ) -> None:
+        self.root = _existing(root)
+        self._threads = threads
+        self._filter = filter
+        self._folder = Folder(self.root, trash or os.path.join(self.root, place.RESERVED, "trash"), unique)
+        self._leftovers: list[str] = []
+
+    @property
+    def properties(self) -> Properties:
+        """What a folder can promise: a lost race is refused by an atomic exchange of names."""
+        return Properties(
+            location=self.root,
+            refuses_lost_races=self._folder.exchanges,
+            tick_ns=TICK_NS,
+            names=Names(place.problem, fold_case=_ignores_case(self.root), fold_unicode=sys.platform == "darwin"),
+            notices=()
+            if self._folder.exchanges
+            else ("this file system cannot exchange names: a write in the last instant is not refused",),
+        )
+
+    # -- observe -------------------------------------------------------------------------------------------------
+
+    async def scan(self) -> AsyncIterator[list[Row]]:
+        """As `trueup.protocols.Observe.scan`."""
+        scan = Scan(self.root, self._filter)
+        batches = scan.batches()
+        try:
+            while batch := await self._threads(_next, self.root, batches):
+                yield batch
+        finally:
+            batches.close()
+        self._leftovers = scan.leftovers
+
+    async def stat(self, key: Key) -> Entry | None:
+        """As `trueup.protocols.Observe.stat`."""
+        return await self._threads(self._stat, key)
+
+    def _stat(self, key: Key) -> Entry | None:
+        import stat
+
+        if place.problem(key) is not None:
+            return None
+        try:
+            with place.translated(key), place.parent(self.root, key) as (dir_fd, name):
+                status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        except NotFound:
+            return None
+        mode = stat.S_IMODE(status.st_mode)
+        if stat.S_ISDIR(status.st_mode):
+            entry = Entry(DIRECTORY_TOKEN, DIRECTORY_CONTENT, status.st_mtime_ns, mode)
+            return entry if is_directory(key) else None
+        if is_directory(key):
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            raise StoreError(f"{key} is neither a file nor a directory")
+        return Entry(place.token_of(status), Content(Kind.FILE, status.st_size), status.st_mtime_ns, mode)
+
+    # -- read ----------------------------------------------------------------------------------------------------
+
+    def source(self, key: Key, entry: Entry) -> Source:
+        """As `trueup.protocols.Read.source`."""
+        token = entry.token
+
+        @contextmanager
+        def reading() -> Iterator[Iterator[bytes]]:
+            with place.translated(key), self._folder.reading(key, token) as chunks:
+                yield chunks
+
+        return Source(reading, entry.content.size, entry.content.fingerprint, entry.modified_ns, entry.mode)
+
+    async def fingerprint(self, key: Key, token: Token) -> Fingerprint:
+        """As `trueup.protocols.Read.fingerprint`."""
+        return await self._threads(self._folder.fingerprint, key, token)
+
+    # -- write ---------------------------------------------------------------------------------------------------
+
+    async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
+        """As `trueup.protocols.Write.write`."""
+        return await self._threads(self._folder.write, key, source, expect, trash)
+
+    async def make_directory(self, key: Key, *, expect: Token | None, trash: Trash | None) -> Written:
+        """As `trueup.protocols.Write.make_directory`."""
+        return await self._threads(self._folder.make_directory, key, expect, trash)
+
+    async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
+        """As `trueup.protocols.Write.remove`."""
+        return await self._threads(self._folder.remove, key, expect, trash)
+
+    async def flush(self) -> None:
+        """As `trueup.protocols.Write.flush`."""
+        await self._threads(self._folder.flush)
+
+    # -- trash ---------------------------------------------------------------------------------------------------
+
+    async def kept(self) -> list[Discarded]:
+        """As `trueup.protocols.Keeps.kept`."""
+        return await self._threads(self._folder.kept)
+
+    def kept_source(self, handle: str, source: Source) -> Source:
+        """As `trueup.protocols.Keeps.kept_source`."""
+
+        def reading() -> AbstractContextManager[Iterator[bytes]]:
+            return self._folder.reading_kept(handle)
+
+        return Source(reading, source.size, source.fingerprint, source.modified_ns, source.mode)
+
+    async def prune(self, handle: str) -> None:
+        """As `trueup.protocols.Keeps.prune`."""
+        await self._threads(self._folder.prune, handle)
+
+    # -- identity ------------------------------------------------------------------------------------------------
+
+    async def marker(self) -> str | None:
+        """As `trueup.protocols.Marked.marker`."""
+        return await self._threads(self._marker)
+
+    def _marker(self) -> str | None:
+        try:
+            with open(self._own("id"), encoding="ascii") as file:
+                return file.read(100).strip() or None
+        except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
+            return None
+
+    async def set_marker(self, identity: str) -> str:
+        """As `trueup.protocols.Marked.set_marker`."""
+        return await self._threads(self._set_marker, identity)
+
+    def _set_marker(self, identity: str) -> str:
+        with place.translated(self._own("id")):
+            if (found := self._marker()) is not None:
+                return found
+            os.makedirs(self._own(), mode=0o700, exist_ok=True)
+            temporary = self._own(f"id.{os.getpid()}")
+            with open(temporary, "w", encoding="ascii") as file:
+                file.write(identity + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self._own("id"))
+            return identity
+
+    @asynccontextmanager
+    async def hold(self, holder: str) -> AsyncIterator[None]:
+        """As `trueup.protocols.Marked.hold`. The system frees the lock of a dead process by itself."""
+        fd = await self._threads(self._lock, holder)
+        try:
+            yield
+        finally:
+            os.close(fd)
+
+    def _lock(self, holder: str) -> int:
+        with place.translated(self._own("lock")):
+            os.makedirs(self._own(), mode=0o700, exist_ok=True)
+            fd = os.open(self._own("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            by = os.pread(fd, 1000, 0).decode("utf-8", "replace")
+            os.close(fd)
+            raise Locked(
+                f"{self.root} is in use by another run", why=by, attempt="wait for it to end, then run this again"
+            ) from error
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, holder.encode(), 0)
+        return fd
+
+    async def free_bytes(self) -> int | None:
+        """As `trueup.protocols.Marked.free_bytes`."""
+        status = await self._threads(os.statvfs, self.root)
+        return status.f_bavail * status.f_frsize
+
+    async def clean(self) -> list[str]:
+        """As `trueup.protocols.Marked.clean`; what the last scan came across."""
+        leftovers, self._leftovers = self._leftovers, []
+        return await self._threads(self._folder.clean, leftovers)
+
+    def _own(self, *names: str) -> str:
+        return os.path.join(self.root, place.RESERVED, *names)
+
+
+def _existing(root: str) -> str:
+    path = os.path.realpath(os.path.expanduser(root))
+    if not os.path.isdir(path):
+        what = "is not a folder" if os.path.exists(path) else "does not exist"
+        raise NotFound(f"{path} {what}", attempt=f"create it (mkdir -p {path}) or correct the path")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise AccessDenied(f"{path} cannot be read", why="permission denied", attempt=f"ls -ld {path}")
+    return path
+
+
+def _next(root: str, batches: Iterator[list[Row]]) -> list[Row] | None:
+    with place.translated(root):
+        return next(batches, None)
+
+
+def _ignores_case(root: str) -> bool:
+    """Whether the folder is found under its name in the other case."""
+    head, name = os.path.split(root)
+    try:
+        return name.swapcase() != name and os.path.samefile(root, os.path.join(head, name.swapcase()))
+    except OSError:
+        return False

@@ -1,0 +1,453 @@
+"""Writing without losing: temporary file, exchange, verify what came out, keep it.
+
+The order of every replacement: write and sync a temporary file beside the name, compare the name with what is
+expected, exchange the two atomically, look at what came out, and only if it is what was expected move it into the
+trash. Otherwise exchange back: whoever wrote in between keeps what they wrote, and a reader never misses the name.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from blake3 import blake3
+
+from trueup.core.errors import Corrupt, NotFound, PreconditionFailed, Unaddressable
+from trueup.core.model import DIRECTORY_TOKEN, Fingerprint, Key, Token, is_directory
+from trueup.protocols import Discarded, Source, Trash, Written
+from trueup.stores.file import place
+
+CHUNK = 1 << 20
+"""Bytes read at once: enough for full disk speed, small beside the memory of eight workers."""
+
+LEFTOVER_RUN = "leftover"
+"""Run id under which `clean` keeps what killed runs left."""
+
+
+@dataclass(slots=True)
+class Folder:
+    """One root with its trash. All calls block; all are safe from several threads."""
+
+    root: str
+    trash: str
+    unique: Callable[[], str]
+    """Makes names for temporary files; no two alike while this root is in use."""
+    exchanges: bool = True
+    """Becomes False when the file system turns out not to exchange names atomically."""
+    _touched: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self, key: Key, token: Token) -> Iterator[Iterator[bytes]]:
+        """The bytes of one version.
+
+        Raises:
+            PreconditionFailed: If it is another version, at the opening or after the last byte.
+        """
+        with place.parent(self.root, key) as (dir_fd, name):
+            # O_NONBLOCK: a pipe that took the file's place must not hang the run.
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            _check_version(key, token, os.fstat(fd))
+
+            def chunks() -> Iterator[bytes]:
+                while chunk := file.read(CHUNK):
+                    yield chunk
+                _check_version(key, token, os.fstat(fd))
+
+            yield chunks()
+
+    def fingerprint(self, key: Key, token: Token) -> Fingerprint:
+        """BLAKE3 of one version."""
+        digest = blake3()
+        with place.translated(key), self.reading(key, token) as chunks:
+            for chunk in chunks:
+                digest.update(chunk)
+        return Fingerprint("blake3", digest.hexdigest())
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def write(self, key: Key, source: Source, expect: Token | None, trash: Trash | None) -> Written:
+        """As `trueup.protocols.Write.write`."""
+        refuse_name(key)
+        with place.translated(key), place.parent(self.root, key, create=True) as (dir_fd, name):
+            current = place.status_at(dir_fd, name)
+            _check_expected(key, expect, current)  # cheap, and saves reading a source in vain
+            temporary = self._temporary(name)
+            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+            mine = os.fstat(fd)
+            try:
+                fingerprint = _fill(fd, key, source)
+                os.fchmod(fd, _mode(source, current))
+                os.utime(fd, ns=(source.modified_ns or mine.st_mtime_ns,) * 2)
+                os.fsync(fd)
+                before = os.fstat(fd)
+                kept = self._install(dir_fd, temporary, name, key, expect, trash, before)
+                token = _written_token(before, os.fstat(fd))
+            finally:
+                os.close(fd)
+                self._retire(dir_fd, temporary, key, mine)
+            self._touch(key)
+            return Written(token, fingerprint, kept)
+
+    def _install(
+        self,
+        dir_fd: int,
+        temporary: str,
+        name: str,
+        key: Key,
+        expect: Token | None,
+        trash: Trash | None,
+        mine: os.stat_result,
+    ) -> str | None:
+        """Give the temporary file its name; returns the handle of what was replaced."""
+        if expect is None:
+            try:
+                place.rename_new(dir_fd, temporary, dir_fd, name)
+            except FileExistsError as error:
+                raise PreconditionFailed(f"{key} was created meanwhile") from error
+            return None
+        if expect == DIRECTORY_TOKEN:
+            self._replace_directory(dir_fd, temporary, name, key)
+            return None
+        expected = place.status_at(dir_fd, name)
+        _check_expected(key, expect, expected)
+        assert expected is not None  # noqa: S101  # _check_expected has seen to it
+        if not (self.exchanges and place.exchange(dir_fd, temporary, name)):
+            self.exchanges = False
+            return self._replace_checked(dir_fd, temporary, name, key, expected, trash)
+        self._verify_or_swap_back(dir_fd, temporary, name, key, expected, mine)
+        return self._discard(dir_fd, temporary, key, trash)
+
+    def _verify_or_swap_back(
+        self, dir_fd: int, temporary: str, name: str, key: Key, expected: os.stat_result, mine: os.stat_result
+    ) -> None:
+        out = os.stat(temporary, dir_fd=dir_fd, follow_symlinks=False)
+        if _same_version(out, expected):
+            return
+        live = place.status_at(dir_fd, name)
+        if live is not None and live.st_ino == mine.st_ino:
+            place.exchange(dir_fd, temporary, name)
+        # Whatever lies under the temporary name now and is not ours is kept by `_retire`.
+        raise PreconditionFailed(f"{key} was changed meanwhile")
+
+    def _replace_checked(
+        self, dir_fd: int, temporary: str, name: str, key: Key, expected: os.stat_result, trash: Trash | None
+    ) -> str | None:
+        """Without exchange: link the old version into the trash, look at it there, then rename over the name."""
+        kept = self._link_to_trash(dir_fd, name, key, trash or Trash(LEFTOVER_RUN))
+        linked = self._kept_status(kept)
+        if not _same_version(linked, expected):
+            self.prune(kept)
+            raise PreconditionFailed(f"{key} was changed meanwhile")
+        os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        if trash is None:
+            self.prune(kept)
+            return None
+        return kept
+
+    def _replace_directory(self, dir_fd: int, temporary: str, name: str, key: Key) -> None:
+        """A file takes the place of a directory, which must be empty."""
+        if not place.is_directory_at(dir_fd, name):
+            raise PreconditionFailed(f"{key} is no longer a directory")
+        if self.exchanges and place.exchange(dir_fd, temporary, name):
+            try:
+                os.rmdir(temporary, dir_fd=dir_fd)
+            except OSError as error:
+                place.exchange(dir_fd, temporary, name)
+                raise PreconditionFailed(f"{key}/ is not empty", why=error.strerror or "") from error
+            return
+        self.exchanges = False
+        os.rmdir(name, dir_fd=dir_fd)
+        place.rename_new(dir_fd, temporary, dir_fd, name)
+
+    def make_directory(self, key: Key, expect: Token | None, trash: Trash | None) -> Written:
+        """As `trueup.protocols.Write.make_directory`."""
+        refuse_name(key)
+        with place.translated(key), place.parent(self.root, key, create=True) as (dir_fd, name):
+            kept = None
+            if expect in (None, DIRECTORY_TOKEN):
+                try:
+                    os.mkdir(name, dir_fd=dir_fd)
+                except FileExistsError:
+                    if not place.is_directory_at(dir_fd, name):
+                        raise
+            else:
+                kept = self._replace_file(dir_fd, name, key, expect, trash)
+            self._touch(key)
+            return Written(DIRECTORY_TOKEN, None, kept)
+
+    def _replace_file(
+        self, dir_fd: int, name: str, key: Key, expect: Token | None, trash: Trash | None
+    ) -> str | None:
+        """A directory takes the place of a file."""
+        expected = place.status_at(dir_fd, name)
+        _check_expected(key, expect, expected)
+        assert expected is not None  # noqa: S101  # _check_expected has seen to it
+        file_key = Key(key.removesuffix("/"))
+        temporary = self._temporary(name)
+        os.mkdir(temporary, dir_fd=dir_fd)
+        mine = os.stat(temporary, dir_fd=dir_fd, follow_symlinks=False)
+        try:
+            if self.exchanges and place.exchange(dir_fd, temporary, name):
+                self._verify_or_swap_back(dir_fd, temporary, name, file_key, expected, mine)
+                return self._discard(dir_fd, temporary, file_key, trash)
+            self.exchanges = False
+            kept = self._take_out(dir_fd, name, file_key, expected, trash)
+            os.mkdir(name, dir_fd=dir_fd)
+            return kept
+        finally:
+            self._retire(dir_fd, temporary, file_key, mine)
+
+    def remove(self, key: Key, expect: Token, trash: Trash | None) -> Written:
+        """As `trueup.protocols.Write.remove`."""
+        refuse_name(key)
+        with place.translated(key):
+            if is_directory(key):
+                return self._remove_directory(key)
+            with place.parent(self.root, key) as (dir_fd, name):
+                expected = place.status_at(dir_fd, name)
+                _check_expected(key, expect, expected)
+                assert expected is not None  # noqa: S101  # _check_expected has seen to it
+                kept = self._take_out(dir_fd, name, key, expected, trash)
+            self._touch(key)
+            return Written(None, None, kept)
+
+    def _remove_directory(self, key: Key) -> Written:
+        with suppress(FileNotFoundError, NotADirectoryError), place.parent(self.root, key) as (dir_fd, name):
+            os.rmdir(name, dir_fd=dir_fd)
+            self._touch(key)
+        return Written(None)
+
+    def _take_out(
+        self, dir_fd: int, name: str, key: Key, expected: os.stat_result, trash: Trash | None
+    ) -> str | None:
+        """Rename a file away, look at what came out, and put it back if it is not what was expected."""
+        temporary = self._temporary(name)
+        os.rename(name, temporary, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        out = os.stat(temporary, dir_fd=dir_fd, follow_symlinks=False)
+        if not _same_version(out, expected):
+            try:
+                place.rename_new(dir_fd, temporary, dir_fd, name)
+            except FileExistsError:
+                self._move_to_trash(dir_fd, temporary, key, LEFTOVER_RUN)
+            raise PreconditionFailed(f"{key} was changed meanwhile")
+        return self._discard(dir_fd, temporary, key, trash)
+
+    # -- trash ---------------------------------------------------------------------------------------------------
+
+    def _discard(self, dir_fd: int, temporary: str, key: Key, trash: Trash | None) -> str | None:
+        if trash is None:
+            os.unlink(temporary, dir_fd=dir_fd)
+            return None
+        return self._move_to_trash(dir_fd, temporary, key, trash.run)
+
+    def _retire(self, dir_fd: int, temporary: str, key: Key, mine: os.stat_result) -> None:
+        """Nothing stays under a temporary name: ours is removed, anybody else's is kept."""
+        status = place.status_at(dir_fd, temporary)
+        if status is None:
+            return
+        if status.st_ino != mine.st_ino:
+            self._move_to_trash(dir_fd, temporary, key, LEFTOVER_RUN)
+        elif stat.S_ISDIR(status.st_mode):
+            os.rmdir(temporary, dir_fd=dir_fd)
+        else:
+            os.unlink(temporary, dir_fd=dir_fd)
+
+    def _move_to_trash(self, dir_fd: int, name: str, key: Key, run: str) -> str:
+        def move(target_fd: int, target: str) -> None:
+            place.rename_new(dir_fd, name, target_fd, target)
+
+        return self._into_trash(key, run, move)
+
+    def _link_to_trash(self, dir_fd: int, name: str, key: Key, trash: Trash) -> str:
+        def link(target_fd: int, target: str) -> None:
+            os.link(name, target, src_dir_fd=dir_fd, dst_dir_fd=target_fd, follow_symlinks=False)
+
+        return self._into_trash(key, trash.run, link)
+
+    def _into_trash(self, key: Key, run: str, put: Callable[[int, str], None]) -> str:
+        """Find a free place ``<run>/<n>/<key>`` and put a version there."""
+        os.makedirs(self.trash, mode=0o700, exist_ok=True)
+        for n in range(10_000):
+            handle = f"{run}/{n}/{key}"
+            try:
+                with place.parent(self.trash, Key(handle), create=True, mode=0o700) as (dir_fd, name):
+                    put(dir_fd, name)
+            except (FileExistsError, NotADirectoryError, IsADirectoryError):
+                continue
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.ELOOP):
+                    continue
+                raise
+            return handle
+        raise PreconditionFailed(f"the trash holds too many versions of {key} from run {run}")
+
+    def _kept_status(self, handle: str) -> os.stat_result:
+        with place.parent(self.trash, Key(handle)) as (dir_fd, name):
+            return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+
+    @contextmanager
+    def reading_kept(self, handle: str) -> Iterator[Iterator[bytes]]:
+        """The bytes of a kept version."""
+        refuse_name(Key(handle), reserved=False)
+        with place.translated(handle):
+            with place.parent(self.trash, Key(handle)) as (dir_fd, name):
+                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+            with os.fdopen(fd, "rb", buffering=0) as file:
+                yield iter(lambda: file.read(CHUNK), b"")
+
+    def kept(self) -> list[Discarded]:
+        """Everything in the trash, by run and key."""
+        found: list[Discarded] = []
+        for directory, _, names in os.walk(self.trash):
+            for name in names:
+                path = os.path.join(directory, name)
+                handle = os.path.relpath(path, self.trash)
+                run, n, key = [*handle.split("/", 2), "", ""][:3]
+                if n.isdigit() and key:
+                    status = os.stat(path, follow_symlinks=False)
+                    found.append(Discarded(handle, run, Key(key), status.st_size, status.st_ctime_ns))
+        return sorted(found, key=lambda item: (item.run, item.key, item.handle))
+
+    def prune(self, handle: str) -> None:
+        """Destroy one kept version, and the directories that it leaves empty."""
+        refuse_name(Key(handle), reserved=False)
+        with place.translated(handle), place.parent(self.trash, Key(handle)) as (dir_fd, name):
+            os.unlink(name, dir_fd=dir_fd)
+        above = os.path.dirname(handle)
+        while above:
+            try:
+                os.rmdir(os.path.join(self.trash, above))
+            except OSError:
+                break  # not empty: something else is kept there
+            above = os.path.dirname(above)
+
+    def clean(self, leftovers: list[str]) -> list[str]:
+        """Keep temporary files of killed runs: one of them may hold the only copy of an exchanged version."""
+        handles = []
+        for path in leftovers:
+            directory, name = os.path.split(path)
+            original = name.removeprefix(place.TEMPORARY).partition(".")[2] or name
+            key = Key(f"{directory}/{original}" if directory else original)
+            with suppress(NotFound), place.translated(path), place.parent(self.root, Key(path)) as (dir_fd, _):
+                status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode):
+                    os.rmdir(name, dir_fd=dir_fd)
+                elif status.st_size == 0:
+                    os.unlink(name, dir_fd=dir_fd)
+                else:
+                    handles.append(self._move_to_trash(dir_fd, name, key, LEFTOVER_RUN))
+        return handles
+
+    # -- durability ----------------------------------------------------------------------------------------------
+
+    def _temporary(self, name: str) -> str:
+        """A free name that says whose place it takes; cut so that no file system finds it too long."""
+        head = f"{place.TEMPORARY}{self.unique()}."
+        room = place.NAME_BYTES - len(head)
+        return head + os.fsdecode(os.fsencode(name)[:room])
+
+    def _touch(self, key: Key) -> None:
+        with self._lock:
+            self._touched.add(os.path.dirname(key.removesuffix("/")))
+
+    def flush(self) -> None:
+        """Sync the directories that were written to since the last call; files are synced before they get a name."""
+        with self._lock:
+            touched, self._touched = self._touched, set()
+        for directory in sorted(touched):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                path = Path(self.root, directory)
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+
+
+def refuse_name(key: Key, *, reserved: bool = True) -> None:
+    """Raise Unaddressable for a name that must not be touched below a root."""
+    why = place.problem(key)
+    if why is not None and (reserved or why != "reserved name"):
+        raise Unaddressable(f"{key!r} cannot be held by a folder", why=why)
+
+
+def _fill(fd: int, key: Key, source: Source) -> Fingerprint:
+    """Copy the source into the open file; refuse bytes that are not the bytes promised."""
+    digest = blake3()
+    expected = source.fingerprint
+    also = hashlib.new(expected.algorithm) if expected and expected.algorithm != "blake3" else None
+    length = 0
+    with source.open() as chunks:
+        for chunk in chunks:
+            digest.update(chunk)
+            if also is not None:
+                also.update(chunk)
+            length += len(chunk)
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(fd, view) :]
+    if length != source.size:
+        raise Corrupt(f"{key} arrived with {length} bytes", why=f"{source.size} were promised")
+    arrived = Fingerprint("blake3", digest.hexdigest())
+    actual = also.hexdigest() if also is not None else arrived.digest
+    if expected is not None and expected.digest != actual:
+        raise Corrupt(f"{key} arrived with other content than promised", why=f"{actual}, not {expected.digest}")
+    return arrived
+
+
+def _mode(source: Source, current: os.stat_result | None) -> int:
+    """A replaced file keeps its permission bits, a new one gets the source's."""
+    if current is not None and stat.S_ISREG(current.st_mode):
+        return stat.S_IMODE(current.st_mode)
+    return source.mode if source.mode is not None else 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    """The process's umask, read without setting it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0o022
+
+
+def _check_version(key: Key, token: Token, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode) or place.token_of(status) != token:
+        raise PreconditionFailed(f"{key} was changed meanwhile")
+
+
+def _check_expected(key: Key, expect: Token | None, status: os.stat_result | None) -> None:
+    if expect is None:
+        if status is not None:
+            raise PreconditionFailed(f"{key} was created meanwhile")
+    elif status is None:
+        raise PreconditionFailed(f"{key} was deleted meanwhile")
+    elif expect == DIRECTORY_TOKEN:
+        if not stat.S_ISDIR(status.st_mode):
+            raise PreconditionFailed(f"{key} is no longer a directory")
+    else:
+        _check_version(key, expect, status)
+
+
+def _same_version(out: os.stat_result, expected: os.stat_result) -> bool:
+    """Whether what came out is what went in. A rename changes the change time, so that is left out."""
+    return (out.st_ino, out.st_size, out.st_mtime_ns) == (expected.st_ino, expected.st_size, expected.st_mtime_ns)
+
+
+def _written_token(before: os.stat_result, after: os.stat_result) -> Token:
+    """Version of what was written.
+
+    The rename moves the change time, so the file is looked at once more through its open descriptor; if anything
+    else moved with it, somebody has edited it already, and the version to remember is the one before.
+    """
+    return place.token_of(after if _same_version(after, before) else before)
