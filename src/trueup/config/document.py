@@ -1,0 +1,179 @@
+"""Configuration files: found, read, and where in them each key stands."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trueup.config.problems import Origin, Problem, Source
+
+FILE_NAME = "trueup.toml"
+PYPROJECT = "pyproject.toml"
+SECTION = ("tool", "trueup")
+"""Our table in a pyproject.toml."""
+MAX_BYTES = 1024 * 1024
+"""No configuration that a person wrote is larger."""
+
+_PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
+"""How tomllib ends its messages (CPython, Lib/tomllib/_parser.py)."""
+
+_TOKEN = re.compile(
+    r'''"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|[A-Za-z0-9_-]+|\s|.''',
+    re.DOTALL,
+)
+"""TOML 1.0 as far as a scan for keys needs it; the text has already been accepted by tomllib."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One configuration file."""
+
+    path: Path
+    source: Source
+    table: Mapping[str, Any]
+    """Our part of it."""
+    lines: Mapping[tuple[str, ...], int]
+    """Of the keys and table headers in our part, counted from 1."""
+    digest: str
+    """SHA-256 of the whole file: of the bytes that `table` was read from."""
+
+    def origin(self, path: tuple[str, ...], *, profile: str = "") -> Origin:
+        """Where a key stands; inside an inline table, where that table begins."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return Origin(self.source, self.path, self.lines.get(path), profile)
+
+
+class _Unusable(Exception):
+    """A file cannot be used; carries the problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+def locate(start: Path) -> Path | None:
+    """The nearest ``trueup.toml``, or ``pyproject.toml`` with our section, in a folder or above it."""
+    for folder in (start, *start.parents):
+        if _is_file(folder / FILE_NAME):
+            return folder / FILE_NAME
+        if _is_file(folder / PYPROJECT) and _has_section(folder / PYPROJECT):
+            return folder / PYPROJECT
+    return None
+
+
+def read(path: Path, source: Source, problems: list[Problem]) -> Document | None:
+    """Read one file.
+
+    Args:
+        path: The file; of one called ``pyproject.toml`` only our section counts.
+        source: Whose file it is.
+        problems: Receives why it cannot be used, if it cannot.
+    """
+    try:
+        content = _content(path, source)
+        table = _parse(path, source, content)
+    except _Unusable as error:
+        problems.append(error.problem)
+        return None
+    lines = dict(_lines(content.decode()))
+    if path.name == PYPROJECT:
+        for name in SECTION:
+            table = table.get(name, {})
+        lines = {key[len(SECTION) :]: line for key, line in lines.items() if key[: len(SECTION)] == SECTION}
+    if not isinstance(table, dict):
+        problems.append(Problem(Origin(source, path), "tool.trueup must be a table"))
+        return None
+    return Document(path, source, table, lines, hashlib.sha256(content).hexdigest())
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # not there, or in a folder that may not be searched: then it is not ours either
+        return False
+
+
+def _has_section(path: Path) -> bool:
+    """A file that cannot be read counts if it could be meant for us: reading it again will say why."""
+    try:
+        content = _content(path, Source.PROJECT)
+        if SECTION[1].encode() not in content:
+            return False
+        tool = _parse(path, Source.PROJECT, content).get(SECTION[0])
+    except _Unusable:
+        return True
+    return isinstance(tool, dict) and SECTION[1] in tool
+
+
+def _content(path: Path, source: Source) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _Unusable(Problem(Origin(source, path), "cannot be read", error.strerror or str(error))) from error
+    if len(content) > MAX_BYTES:
+        raise _Unusable(Problem(Origin(source, path), "is no configuration", f"it is larger than {MAX_BYTES} bytes"))
+    return content
+
+
+def _parse(path: Path, source: Source, content: bytes) -> dict[str, Any]:
+    def unusable(line: int, what: str, why: str) -> _Unusable:
+        return _Unusable(Problem(Origin(source, path, line), what, why))
+
+    try:
+        return tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise unusable(line, "is not UTF-8", f"byte 0x{content[error.start]:02x} at offset {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        place = _PLACE.search(message)
+        line, column = content.count(b"\n") + 1, 0
+        if place and place[1]:
+            line, column = int(place[1]), int(place[2])
+        at = f"column {column}: " if column else "end of the file: "
+        raise unusable(line, "is not TOML", at + _PLACE.sub("", message)) from error
+    except RecursionError as error:
+        raise unusable(1, "is no configuration", "it is nested too deeply") from error
+
+
+def _lines(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Every key and table header with its line; the keys of inline tables are left out."""
+    header: tuple[str, ...] = ()
+    for line, statement in _statements(text.replace("\r\n", "\n")):
+        if statement[0] == "[":
+            header = _key(piece for piece in statement if piece not in "[]")
+            yield header, line
+        else:
+            yield header + _key(statement[: statement.index("=")]), line
+
+
+def _statements(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Headers and ``key = value`` pairs in pieces without blanks and comments, and the line that each begins in."""
+    line, begin, depth = 1, 1, 0
+    statement: list[str] = []
+    for match in _TOKEN.finditer(text):
+        piece = match[0]
+        if piece == "\n" and depth == 0 and statement:
+            yield begin, statement
+            statement = []
+        elif not piece.isspace() and not piece.startswith("#"):
+            begin = begin if statement else line
+            depth += (piece in "[{") - (piece in "]}")
+            statement.append(piece)
+        line += piece.count("\n")
+    if statement:
+        yield begin, statement
+
+
+def _key(pieces: Iterator[str] | list[str]) -> tuple[str, ...]:
+    return tuple(
+        tomllib.loads(f"key = {piece}")["key"] if piece[0] in "\"'" else piece for piece in pieces if piece != "."
+    )

@@ -1,0 +1,337 @@
+"""All layers together: system, user and project file, environment, flags; the later one wins, setting by setting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from trueup.config.document import Document, locate
+from trueup.config.document import read as read_document
+from trueup.config.layers import WRONG, Found, Layer, Reader, Values
+from trueup.config.problems import Origin, Problem, Source, dotted, nearest, refuse, shown
+from trueup.config.secret import Place, Secret, absolute
+from trueup.config.settings import BUCKET, FOLDER, KINDS, Setting
+from trueup.config.values import BUCKET as BUCKET_SCHEME
+from trueup.config.values import Wrong, plain
+from trueup.core.errors import UsageError
+from trueup.core.strategy import Policy
+from trueup.targets.folders import KIND, Folders, Selection, Tuning
+
+APP = "trueup"
+PERSONAL = "config.toml"
+"""Name of the user's and the system's file, in a folder of their own."""
+
+_BUCKET = re.compile(rf"{BUCKET_SCHEME}:(?://)?([^/]+)/?(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A named place, and the keys to it."""
+
+    url: str
+    endpoint: str | None = None
+    region: str | None = None
+    access_key: Secret | None = None
+    secret_key: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What is configured, for one profile."""
+
+    state_dir: Path
+    path: Path | None = None
+    """The project's file, if there is one."""
+    profile: str | None = None
+    profiles: tuple[str, ...] = ()
+    """All there are, sorted."""
+    targets: Mapping[str, Folders] = field(default_factory=lambda: MappingProxyType({}))
+    """By name, in the order of the files."""
+    buckets: Mapping[str, Bucket] = field(default_factory=lambda: MappingProxyType({}))
+    settings: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    """Every setting in effect by its dotted name, as JSON types; secrets as how they are got."""
+    origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}))
+    """Where each of them comes from."""
+
+    def target(self, name: str) -> Folders:
+        """The target of that name.
+
+        Raises:
+            UsageError: If there is none.
+        """
+        if name in self.targets:
+            return self.targets[name]
+        if self.targets:
+            raise UsageError(
+                f"there is no target {shown(name)}", why=nearest(name, self.targets), attempt="trueup status"
+            )
+        raise UsageError(
+            f"there is no target {shown(name)}",
+            why="none is configured, here or in a folder above",
+            attempt="trueup init",
+        )
+
+
+def load(
+    start: Path,
+    *,
+    env: Mapping[str, str],
+    profile: str | None = None,
+    file: Path | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> Config:
+    """Read everything that is configured for a folder.
+
+    Args:
+        start: Where the search for the project's file begins, upwards.
+        env: The environment; `VARIABLES` says what is read from it.
+        profile: The profile to use; else ``TRUEUP_PROFILE`` or ``TRUEUP_ENV`` names it.
+        file: The project's file, in place of a search.
+        flags: Settings of the command line, by the names of a folder's settings. They apply to every target.
+
+    Raises:
+        ConfigError: With everything that is wrong.
+    """
+    problems: list[Problem] = []
+    start = start.resolve()
+    outside = Place(start, env, start)
+    state_dir, state_origin = _state_dir(outside)
+    documents = _documents(start, env, file, problems)
+    layers = [_layer(document, env, state_dir, problems) for document in documents]
+    profiles = tuple(sorted({name for layer in layers for name in layer.profiles}))
+    chosen, chosen_origin = _profile(profile, env, profiles, problems)
+    _check_profiles(layers, problems)
+    values = _merge(layer.chosen(chosen) for layer in layers)
+    _complete(values, _overrides(outside, flags or {}, problems))
+    buckets = _buckets(values, problems)
+    targets = _targets(values, buckets, problems)
+    refuse(problems)
+    listed = _listed(values)
+    head = {"state_dir": (str(state_dir), state_origin), "profile": (chosen, chosen_origin)}
+    return Config(
+        state_dir,
+        path=next((document.path for document in documents if document.source is Source.PROJECT), None),
+        profile=chosen,
+        profiles=profiles,
+        targets=MappingProxyType(targets),
+        buckets=MappingProxyType(buckets),
+        settings=MappingProxyType(
+            {name: value for name, (value, _) in head.items()}
+            | {dotted(path): plain(found.value) for path, found in listed}
+        ),
+        origins=MappingProxyType(
+            {name: origin for name, (_, origin) in head.items()}
+            | {dotted(path): found.origin for path, found in listed}
+        ),
+    )
+
+
+def _state_dir(outside: Place) -> tuple[Path, Origin]:
+    if named := outside.env.get("TRUEUP_STATE"):
+        origin = Origin(Source.ENVIRONMENT, name="TRUEUP_STATE")
+        try:
+            return absolute(named, outside), origin
+        except ValueError as error:
+            refuse([Problem(origin, "must be a folder", str(error))])
+    if xdg := _xdg(outside.env, "XDG_STATE_HOME"):
+        return xdg, Origin(Source.DEFAULT)
+    import platformdirs
+
+    return platformdirs.user_state_path(APP), Origin(Source.DEFAULT)
+
+
+def _xdg(env: Mapping[str, str], variable: str) -> Path | None:
+    """Our folder below the one that a variable of the XDG base directory specification names, if it is absolute."""
+    first = env.get(variable, "").partition(":")[0]
+    return Path(first) / APP if first.startswith("/") else None
+
+
+def _documents(start: Path, env: Mapping[str, str], file: Path | None, problems: list[Problem]) -> list[Document]:
+    """System, user, project, as far as they are there."""
+    system, user = _xdg(env, "XDG_CONFIG_DIRS"), _xdg(env, "XDG_CONFIG_HOME")
+    if system is None or user is None:
+        import platformdirs
+
+        system = system or platformdirs.site_config_path(APP)
+        user = user or platformdirs.user_config_path(APP)
+    named = file or Path(env.get("TRUEUP_CONFIG") or "")
+    project = start / named if named != Path() else locate(start)
+    paths = [(system / PERSONAL, Source.SYSTEM), (user / PERSONAL, Source.USER)]
+    present = [(path, source) for path, source in paths if path.exists()]
+    if project is not None:
+        present.append((project, Source.PROJECT))
+    read = [read_document(path, source, problems) for path, source in present]
+    return [document for document in read if document is not None]
+
+
+def _layer(document: Document, env: Mapping[str, str], state_dir: Path, problems: list[Problem]) -> Layer:
+    own = document.source is not Source.PROJECT
+    place = Place(document.path.parent, env, state_dir, document.path, document.digest, own)
+    return Reader(document, place, problems).layer()
+
+
+def _profile(
+    asked: str | None, env: Mapping[str, str], profiles: tuple[str, ...], problems: list[Problem]
+) -> tuple[str | None, Origin]:
+    """The name of the profile. A variable counts only where there are profiles: it may be meant for other programs."""
+    if asked:
+        origin = Origin(Source.FLAG, name="--profile")
+    else:
+        variable = "TRUEUP_PROFILE" if env.get("TRUEUP_PROFILE") else "TRUEUP_ENV"
+        asked, origin = env.get(variable), Origin(Source.ENVIRONMENT, name=variable)
+        if not asked or not profiles:
+            return None, Origin(Source.DEFAULT)
+    if asked not in profiles:
+        problems.append(Problem(origin, f"there is no profile {shown(asked)}", nearest(asked, profiles)))
+    return asked, origin
+
+
+def _check_profiles(layers: list[Layer], problems: list[Problem]) -> None:
+    """A profile changes targets and buckets that there are, or describes a whole new one."""
+    base = {path[:2] for layer in layers for path in layer.base}
+    for layer in layers:
+        for name, values in layer.profiles.items():
+            for path, found in values.items():
+                whole = (*path, "kind") in values or (*path, "url") in values
+                if len(path) == 2 and path not in base and not whole:
+                    known = [other[1] for other in base if other[0] == path[0]]
+                    what = f"{dotted(('profiles', name, *path))} changes something that there is not"
+                    problems.append(Problem(found.origin, what, nearest(path[1], known)))
+
+
+def _merge(layers: Iterable[Values]) -> Values:
+    """Setting by setting; but a bucket comes from one file, so that none can send another's keys elsewhere."""
+    merged: Values = {}
+    for values in layers:
+        replaced = {path for path in values if len(path) == 2 and path[0] == "buckets"}
+        merged = {path: found for path, found in merged.items() if path[:2] not in replaced} | values
+    return merged
+
+
+def _overrides(outside: Place, flags: Mapping[str, object], problems: list[Problem]) -> dict[str, Found]:
+    """What environment and flags say of every target; a flag wins."""
+    texts = {
+        name: (outside.env[setting.variable], Origin(Source.ENVIRONMENT, name=setting.variable))
+        for name, setting in FOLDER.items()
+        if setting.variable and outside.env.get(setting.variable)
+    }
+    said: dict[str, tuple[object, Origin]] = dict(texts)
+    for name, value in flags.items():
+        if value is not None:
+            said[name] = value, Origin(Source.FLAG, name=f"--{name.replace('_', '-')}")
+    return {
+        name: Found(_said(FOLDER[name], value, outside, origin, problems), origin)
+        for name, (value, origin) in said.items()
+    }
+
+
+def _said(setting: Setting, value: object, outside: Place, origin: Origin, problems: list[Problem]) -> Any:
+    try:
+        if isinstance(value, str):
+            return setting.form.read_text(value, outside)
+        return setting.form.read(list(value) if isinstance(value, tuple) else value, outside)
+    except Wrong as error:
+        why = f"it is {shown(value)}" + (f": {error}" if str(error) else "")
+        problems.append(Problem(origin, f"must be {setting.form.allowed}", why))
+        return WRONG
+
+
+def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
+    """Add what environment and flags say, and the defaults."""
+    default = Origin(Source.DEFAULT)
+    for path in [path for path in values if len(path) == 2]:
+        kind = values.get((*path, "kind"))
+        settings = BUCKET if path[0] == "buckets" else KINDS.get(str(kind.value) if kind else KIND, {})
+        for name, setting in settings.items():
+            if path[0] == "targets" and name in overrides:
+                values[*path, name] = overrides[name]
+            elif not setting.required:
+                values.setdefault((*path, name), Found(setting.default, default))
+
+
+def _listed(values: Values) -> list[tuple[tuple[str, ...], Found]]:
+    """All settings, table by table, in the order in which they are documented."""
+    order = {name: number for number, name in enumerate(("kind", *FOLDER, *BUCKET))}
+    tables: dict[tuple[str, ...], int] = {
+        path: number for number, path in enumerate(path for path in values if len(path) == 2)
+    }
+    settings = [item for item in values.items() if len(item[0]) == 3]
+    return sorted(settings, key=lambda item: (tables[item[0][:2]], order[item[0][2]]))
+
+
+def _buckets(values: Values, problems: list[Problem]) -> dict[str, Bucket]:
+    names = [path[1] for path in values if path[0] == "buckets" and len(path) == 2]
+    buckets = {name: _usable(values, ("buckets", name), ["url"], BUCKET, problems) for name in names}
+    return {name: Bucket(**settings) for name, settings in buckets.items() if settings is not None}
+
+
+def _targets(values: Values, buckets: Mapping[str, Bucket], problems: list[Problem]) -> dict[str, Folders]:
+    """All targets that can be built; a remote that names a bucket becomes its URL in `values` too."""
+    targets = {}
+    known = [path[1] for path in values if path[0] == "buckets" and len(path) == 2]
+    for section, name in [path for path in values if path[0] == "targets" and len(path) == 2]:
+        path = (section, name)
+        remote = values.get((*path, "remote"))
+        if remote is not None and remote.value is not WRONG:
+            values[*path, "remote"] = Found(_resolved(remote, path, buckets, known, problems), remote.origin)
+        settings = _usable(values, path, ["kind", "local", "remote"], FOLDER, problems)
+        if settings is not None:
+            targets[name] = _folders(name, settings, values[path].origin, problems)
+    return targets
+
+
+def _usable(
+    values: Values, path: tuple[str, str], required: list[str], settings: Mapping[str, Setting], problems: list[Problem]
+) -> dict[str, Any] | None:
+    """The settings of one table; None if one is missing, which is a problem, or was refused, which is one already."""
+    missing = [name for name in required if (*path, name) not in values]
+    kind = values.get((*path, "kind"))
+    if kind is not None and kind.value is WRONG:
+        return None
+    for name in missing:
+        why = f"kinds: {', '.join(KINDS)}" if name == "kind" else settings[name].doc
+        problems.append(Problem(values[path].origin, f"{dotted(path)} has no {name}", why))
+    found = {name: values[*path, name].value for name in settings if (*path, name) in values}
+    return None if missing or any(value is WRONG for value in found.values()) else found
+
+
+def _resolved(
+    remote: Found, path: tuple[str, str], buckets: Mapping[str, Bucket], known: list[str], problems: list[Problem]
+) -> Any:
+    match = _BUCKET.fullmatch(remote.value)
+    if match is None:
+        return remote.value
+    name, rest = match[1], match[2]
+    if name not in known:
+        what = f"{dotted((*path, 'remote'))} names bucket {shown(name)}, which is not in [buckets]"
+        problems.append(Problem(remote.origin, what, nearest(name, known)))
+    if name not in buckets:
+        return WRONG
+    if ".." in rest.split("/"):
+        what = f"{dotted((*path, 'remote'))} must stay in its bucket"
+        problems.append(Problem(remote.origin, what, f"it is {shown(remote.value)}"))
+        return WRONG
+    return f"{buckets[name].url.rstrip('/')}/{rest}" if rest else buckets[name].url
+
+
+def _folders(name: str, settings: Mapping[str, Any], origin: Origin, problems: list[Problem]) -> Folders:
+    smallest, largest = settings["min_size"], settings["max_size"]
+    if smallest is not None and largest is not None and smallest > largest:
+        what = f"{dotted(('targets', name))} selects nothing"
+        problems.append(Problem(origin, what, f"min_size {smallest} is more than max_size {largest}"))
+    return Folders(
+        name,
+        settings["local"],
+        settings["remote"],
+        policy=Policy(settings["direction"], settings["conflict"], settings["deletes"], settings["keep"]),
+        limits=settings["max_delete"],
+        selection=Selection(settings["include"], settings["exclude"], smallest, largest, settings["defaults"]),
+        tuning=Tuning(
+            settings["max_concurrent"], settings["timeout"], settings["retry_attempts"], settings["retry_delay"]
+        ),
+        trash=settings["trash"],
+    )

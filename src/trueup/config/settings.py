@@ -1,0 +1,102 @@
+"""All settings, as tables: they are validated, documented and turned into a JSON Schema from here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trueup.config import values
+from trueup.config.values import Form
+from trueup.core.check import Limits
+from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
+from trueup.targets import folders
+
+NAME = re.compile(r"\w[\w.@-]*")
+"""Of targets, buckets and profiles: they are typed as arguments and are parts of dotted names."""
+
+RESERVED = frozenset(
+    ["all", "folder", "policies", "envs", "templates", "settings", "static", "cache", "models", "agent", "dataset"]
+)
+"""Words that mean something else in `trueup sync WORD`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key of a table."""
+
+    form: Form
+    doc: str
+    """One sentence."""
+    default: object = None
+    required: bool = False
+    """In the end; one file of several may leave it out."""
+    variable: str = ""
+    """An environment variable that decides for all targets."""
+
+
+_POLICY, _SELECTION, _TUNING = Policy(), folders.Selection(), folders.Tuning()
+
+FOLDER: Mapping[str, Setting] = {
+    "local": Setting(values.FOLDERS, "The folder, or several, on this machine.", required=True),
+    "remote": Setting(
+        values.location(buckets=True), "The other side: a path, a URL, or a name of [buckets].", required=True
+    ),
+    "direction": Setting(values.one_of(Direction), "Which sides may be written.", _POLICY.direction),
+    "conflict": Setting(values.one_of(Conflict), "Who wins when both sides changed.", _POLICY.conflict),
+    "deletes": Setting(
+        values.one_of(Deletes),
+        "What a deletion on one side means: it comes back, it is repeated on the other side, or it is only reported.",
+        _POLICY.deletes,
+    ),
+    "include": Setting(values.PATTERNS, "Where given, only files that match belong.", _SELECTION.include),
+    "exclude": Setting(values.PATTERNS, "Files that match do not belong.", _SELECTION.exclude),
+    "defaults": Setting(
+        values.SWITCH, "Whether version control, caches and temporary files are excluded.", _SELECTION.defaults
+    ),
+    "min_size": Setting(values.SIZE, "Smaller files do not belong.", _SELECTION.min_size),
+    "max_size": Setting(values.SIZE, "Larger files do not belong.", _SELECTION.max_size),
+    "max_delete": Setting(values.LIMITS, "A run that would delete more is refused.", Limits()),
+    "keep": Setting(values.one_of(Keep), "Which replaced and deleted versions go to the trash.", _POLICY.keep),
+    "trash": Setting(values.FOLDER, "Another place for the trash of the local side, on the same file system."),
+    "max_concurrent": Setting(
+        values.whole(1, 1024), "Items in flight at once.", _TUNING.max_concurrent, variable="TRUEUP_MAX_CONCURRENT"
+    ),
+    "timeout": Setting(
+        values.duration(zero=False),
+        "Seconds for one attempt at one item.",
+        _TUNING.timeout_seconds,
+        variable="TRUEUP_TIMEOUT",
+    ),
+    "retry_attempts": Setting(
+        values.whole(0, 100),
+        "Further attempts after the first.",
+        _TUNING.retry_attempts,
+        variable="TRUEUP_RETRY_ATTEMPTS",
+    ),
+    "retry_delay": Setting(
+        values.duration(zero=True),
+        "Seconds before the second attempt; doubled for each one after.",
+        _TUNING.retry_delay_seconds,
+        variable="TRUEUP_RETRY_DELAY",
+    ),
+}
+
+KINDS: Mapping[str, Mapping[str, Setting]] = {folders.KIND: FOLDER}
+"""The settings of each kind of target, `kind` itself apart."""
+
+BUCKET: Mapping[str, Setting] = {
+    "url": Setting(values.location(buckets=False), "Where it is.", required=True),
+    "endpoint": Setting(values.URL, "Address of the service, if it is not the public one."),
+    "region": Setting(values.TEXT, "Its region, where the service has regions."),
+    "access_key": Setting(values.SECRET, "Who asks."),
+    "secret_key": Setting(values.SECRET, "The proof of it."),
+}
+
+VARIABLES: Mapping[str, str] = {
+    "TRUEUP_STATE": "The state directory. A file cannot name it: it holds which files are trusted.",
+    "TRUEUP_CONFIG": "The configuration file, in place of the one that is found by walking up.",
+    "TRUEUP_PROFILE": "The profile.",
+    "TRUEUP_ENV": "The profile too, if TRUEUP_PROFILE is not set.",
+} | {setting.variable: f"`{name}` of every target." for name, setting in FOLDER.items() if setting.variable}
+"""The environment variables that are read, and what they mean. An empty one counts as not set."""

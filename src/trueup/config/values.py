@@ -1,0 +1,271 @@
+"""The forms that values can have: how each is read, what it allows in words, and its JSON Schema."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from trueup.config.problems import nearest, shown, worded
+from trueup.config.secret import WAYS, Place, Secret, absolute
+from trueup.core.check import Limits
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?((?:[kKmMgGtT]i?)?[bB])")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
+_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@]*:[^/?#@]*@")
+_TEXT = {"type": "string", "minLength": 1}
+_TEXTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
+
+BUCKET = "bucket"
+"""The scheme of names from ``[buckets]``."""
+
+
+class Wrong(ValueError):
+    """A value is not what it must be; the text says why, and never repeats a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a value looks like."""
+
+    read: Callable[[object, Place], Any]
+    """From what TOML yields, or from the text of a variable. Raises Wrong."""
+    allowed: str
+    """In words, after "must be"."""
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    """JSON Schema (draft 2020-12) of what TOML yields."""
+    secret: bool = False
+    """Whether the value must not appear in a message."""
+    number: bool = False
+    """Whether a variable or flag that is written like a number means one."""
+
+    def read_text(self, text: str, place: Place) -> Any:
+        """The value that a variable or a flag gives. Raises Wrong."""
+        return self.read(_number(text) if self.number else text, place)
+
+
+def one_of(choices: type[StrEnum]) -> Form:
+    """A word out of a closed set."""
+    names = [choice.value for choice in choices]
+
+    def read(value: object, _: Place) -> StrEnum:
+        if value not in names:
+            raise Wrong(nearest(value, names) if isinstance(value, str) else "")
+        return choices(value)
+
+    return Form(read, f"one of {', '.join(names)}", {"enum": names})
+
+
+def whole(minimum: int, maximum: int) -> Form:
+    """A whole number in a range."""
+
+    def read(value: object, _: Place) -> int:
+        if type(value) is not int or not minimum <= value <= maximum:
+            raise Wrong
+        return value
+
+    schema = {"type": "integer", "minimum": minimum, "maximum": maximum}
+    return Form(read, f"a whole number from {minimum} to {maximum}", schema, number=True)
+
+
+def _number(text: str) -> object:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _read_switch(value: object, _: Place) -> bool:
+    if not isinstance(value, bool):
+        raise Wrong("without quotes" if value in ("true", "false") else "")
+    return value
+
+
+def _read_text(value: object, _: Place) -> str:
+    if not isinstance(value, str) or not value:
+        raise Wrong
+    if any(not sign.isprintable() for sign in value):
+        raise Wrong("it holds control characters")
+    return value
+
+
+def _read_size(value: object, _: Place) -> int:
+    if type(value) is int and value >= 0:
+        return value
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise Wrong("kB is 1000 bytes, KiB is 1024")
+    unit = match[2].lower()
+    power = " kmgt".index(unit[0]) if len(unit) > 1 else 0
+    return round(float(match[1]) * float(1024 if "i" in unit else 1000) ** power)
+
+
+def duration(*, zero: bool) -> Form:
+    """Seconds, as a number or with a unit."""
+
+    def read(value: object, _: Place) -> float:
+        match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+        if match:
+            value = float(match[1]) * _SECONDS[match[2]]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise Wrong
+        if value < 0 or (value == 0 and not zero):
+            raise Wrong("it is not positive")
+        return float(value)
+
+    number = {"type": "number", "minimum": 0} if zero else {"type": "number", "exclusiveMinimum": 0}
+    text = {"type": "string", "pattern": f"^{_DURATION.pattern}$"}
+    return Form(read, 'seconds, or text such as "500ms", "30s", "5m", "2h"', {"anyOf": [number, text]}, number=True)
+
+
+def _read_limits(value: object, _: Place) -> Limits:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise Wrong
+    try:
+        return Limits.parse(str(value))
+    except ValueError as error:
+        raise Wrong(str(error)) from error
+
+
+def _read_patterns(value: object, _: Place) -> tuple[str, ...]:
+    patterns = [value] if isinstance(value, str) else value
+    if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise Wrong
+    if any(not pattern.strip() or "\n" in pattern for pattern in patterns):
+        raise Wrong("one of them is empty or has several lines")
+    return tuple(patterns)
+
+
+def _read_folder(value: object, place: Place) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise Wrong
+    if "://" in value:
+        raise Wrong("it is on this machine, a URL is for `remote`")
+    return _absolute(value, place)
+
+
+def _read_folders(value: object, place: Place) -> tuple[str, ...]:
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise Wrong("the list is empty")
+    folders = tuple(_read_folder(item, place) for item in values)
+    names = [folder.rstrip("/").rpartition("/")[2] for folder in folders]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise Wrong(f"several folders are told apart by their last component, and two are called {shown(twice[0])}")
+    return folders
+
+
+def location(*, buckets: bool) -> Form:
+    """A place: URLs stay as they are written, names of buckets too; paths become absolute."""
+
+    def read(value: object, place: Place) -> str:
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise Wrong
+        if _PASSWORD.match(value):
+            raise Wrong("a password does not belong in a URL: put the keys into [buckets] as { env = ... }")
+        match = _SCHEME.match(value)
+        if match is None:
+            return _absolute(value, place)
+        if match[1] == BUCKET and not buckets:
+            raise Wrong("a bucket cannot be another one")
+        if match[1] != BUCKET and not match[2]:
+            raise Wrong(f"a URL begins with {shown(match[1] + '://')}, a path of that name with ./")
+        return value
+
+    return Form(read, "a path, a URL, or bucket:NAME/..." if buckets else "a path or a URL", _TEXT)
+
+
+def _read_url(value: object, place: Place) -> str:
+    text: str = _read_text(value, place)
+    if _PASSWORD.match(text):
+        raise Wrong("a password does not belong in a URL: use access_key and secret_key")
+    if not re.match(r"https?://[^/]", text):
+        raise Wrong
+    return text
+
+
+def _read_secret(value: object, place: Place) -> Secret:
+    """None of these messages may repeat the value."""
+    if not isinstance(value, dict):
+        raise Wrong(f"{worded(value)} would be the secret itself, which is never written down")
+    if len(value) != 1 or (how := next(iter(value))) not in WAYS:
+        raise Wrong(f"it has {', '.join(sorted(map(shown, value))) or 'no key'}")
+    what = value[how]
+    if how == "command" and isinstance(what, str):
+        what = _split(what)
+    if how == "command" and isinstance(what, list) and what and all(isinstance(part, str) and part for part in what):
+        return Secret(how, tuple(what), place)
+    if how == "command" or not isinstance(what, str) or not what:
+        raise Wrong(f"{how} must be {'text or a list of text' if how == 'command' else 'text'}, and not empty")
+    if how == "keyring" and not all(what.partition("/")):
+        raise Wrong("keyring must be SERVICE/USER")
+    return Secret(how, what, place)
+
+
+def _split(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise Wrong("the quotes of command do not match") from error
+
+
+def _absolute(text: str, place: Place) -> str:
+    try:
+        return str(absolute(text, place))
+    except ValueError as error:
+        raise Wrong(str(error)) from error
+
+
+SWITCH = Form(_read_switch, "true or false", {"type": "boolean"})
+TEXT = Form(_read_text, "text, and not empty", _TEXT)
+SIZE = Form(
+    _read_size,
+    'bytes, or text such as "10MB", "64KiB"',
+    {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": f"^{_SIZE.pattern}$"}]},
+    number=True,
+)
+LIMITS = Form(
+    _read_limits,
+    'a count, or a percentage such as "20%"',
+    {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d+)?%?$"}]},
+)
+PATTERNS = Form(_read_patterns, "a pattern, or a list of patterns, as in .gitignore", _TEXTS)
+FOLDER = Form(_read_folder, "a folder", _TEXT)
+FOLDERS = Form(_read_folders, "a folder, or a list of folders", _TEXTS)
+URL = Form(_read_url, "an http:// or https:// URL", {"type": "string", "pattern": "^https?://[^/]"})
+SECRET = Form(
+    _read_secret,
+    "a table with one of env, file, command, keyring",
+    {
+        "type": "object",
+        "properties": {
+            "env": _TEXT,
+            "file": _TEXT,
+            "command": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]},
+            "keyring": {"type": "string", "pattern": "^[^/]+/.+$"},
+        },
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    },
+    secret=True,
+)
+
+
+def plain(value: object) -> Any:
+    """A value that was read, as JSON types; secrets as how they are got."""
+    if isinstance(value, Secret):
+        return value.plain()
+    if isinstance(value, Limits):
+        return str(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return value.value if isinstance(value, StrEnum) else value
