@@ -42,6 +42,10 @@ class Clock(Protocol):
         """Let others run for so long."""
         ...
 
+    def pause(self, seconds: float) -> None:
+        """Hold up the calling thread for so long."""
+        ...
+
 
 class Filter(Protocol):
     """Which items belong to a target."""
@@ -223,8 +227,8 @@ class Keeps(Protocol):
         """Everything in the trash, by run and key."""
         ...
 
-    def kept_source(self, handle: str, source: Source) -> Source:
-        """The content of a kept version; `source` says its size, digest and times."""
+    def kept_source(self, handle: str, entry: Entry) -> Source:
+        """The content of a kept version, not opened yet; `entry` says what it was when it was live."""
         ...
 
     async def prune(self, handle: str) -> None:

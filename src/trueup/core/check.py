@@ -102,9 +102,11 @@ def _max_delete(plan: Plan, limits: Limits) -> str | None:
 def _emptied(plan: Plan, _: Limits) -> str | None:
     return _first_side(
         plan,
-        lambda side, seen: f"{side} holds nothing, but {plan.ancestors} items were agreed: is it mounted?"
-        if seen.complete and seen.items == 0 and plan.ancestors >= FEW
-        else None,
+        lambda side, seen: (
+            f"{side} holds nothing, but {plan.ancestors} items were agreed: is it mounted?"
+            if seen.complete and seen.items == 0 and plan.ancestors >= FEW
+            else None
+        ),
     )
 
 
@@ -123,10 +125,12 @@ def _all_changed(plan: Plan, _: Limits) -> str | None:
 def _other_root(plan: Plan, _: Limits) -> str | None:
     return _first_side(
         plan,
-        lambda side, seen: f"{seen.location} is not the {side} that was agreed with: its identity marker is "
-        f"{'missing' if seen.marker is None else 'another one'}"
-        if seen.expected_marker is not None and seen.marker != seen.expected_marker
-        else None,
+        lambda side, seen: (
+            f"{seen.location} is not the {side} that was agreed with: its identity marker is "
+            f"{'missing' if seen.marker is None else 'another one'}"
+            if seen.expected_marker is not None and seen.marker != seen.expected_marker
+            else None
+        ),
     )
 
 

@@ -58,10 +58,17 @@ class ConfigError(TrueupError):
 
 
 class PlanRefused(TrueupError):
-    """A guard stopped the run before the first write."""
+    """A guard stopped the run before the first write; carries the plan, and the refusals of `core.check`."""
 
     code = "TU-GUARD"
     exit_code = 5
+
+    def __init__(
+        self, what: str, *, why: str = "", attempt: str = "", plan: object = None, refusals: tuple[object, ...] = ()
+    ) -> None:
+        super().__init__(what, why=why, attempt=attempt)
+        self.plan = plan
+        self.refusals = refusals
 
 
 class StalePlan(TrueupError):

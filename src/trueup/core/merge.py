@@ -45,6 +45,8 @@ class Merge:
     shadows: dict[Side, dict[bytes, Shadow]] = field(default_factory=lambda: {LOCAL: {}, REMOTE: {}})
     """Opaque items by path without a trailing slash; they hide everything below."""
     hiding: bool = False
+    distrust: bool = False
+    """Whether versions count for nothing and every key is a suspect."""
 
     def feed(self, local: Sequence[Row], remote: Sequence[Row], ancestor: Sequence[AncestorRow]) -> list[Suspect]:
         """Compare one range of keys.
@@ -60,11 +62,15 @@ class Merge:
         self.tallies[LOCAL].items += len(local)
         self.tallies[REMOTE].items += len(remote)
         self.ancestors += len(ancestor)
-        if len(local) == len(remote) == len(ancestor) and all(
-            [  # noqa: C419  # a generator costs half as much again on this, the hottest line
-                a[0] == mine[0] and a[0] == theirs[0] and a[1] == mine[1] and a[2] == theirs[1]
-                for mine, theirs, a in zip(local, remote, ancestor, strict=True)
-            ]
+        if (
+            not self.distrust
+            and len(local) == len(remote) == len(ancestor)
+            and all(
+                [  # noqa: C419  # a generator costs half as much again on this, the hottest line
+                    a[0] == mine[0] and a[0] == theirs[0] and a[1] == mine[1] and a[2] == theirs[1]
+                    for mine, theirs, a in zip(local, remote, ancestor, strict=True)
+                ]
+            )
         ):
             self._plain(len(ancestor))
             return []
@@ -85,7 +91,7 @@ class Merge:
             row, counterpart, base = mine.get(raw), theirs.get(raw), agreed.get(raw)
             same_local = row is not None and base is not None and row[1] == base[1]
             same_remote = counterpart is not None and base is not None and counterpart[1] == base[2]
-            if same_local and same_remote:
+            if same_local and same_remote and not self.distrust:
                 plain += 1
                 continue
             self.tallies[LOCAL].unchanged += same_local

@@ -52,6 +52,9 @@ opaque kind it says why; a directory's size is the number of filtered items in i
 AncestorRow = tuple[bytes, Token, Token]
 """Key and both tokens of an ancestor on the fast path; its content is looked up for differences only."""
 
+UNTRUSTED = Token("")
+"""Remembered in place of a token that could not reveal a later edit; equals no version that a store names."""
+
 OPAQUE_TOKEN = Token("?")
 """Token of opaque rows. It equals no ancestor's: those hold a real token, or an empty one that is never trusted."""
 

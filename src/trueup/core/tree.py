@@ -9,6 +9,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from trueup.core.model import LOCAL, REMOTE, Difference, Entry, Key, Side, Unknown, is_directory, parents
 from trueup.core.reconcile import Reason, other, win
@@ -76,6 +77,7 @@ def settle(
     names: Mapping[Side, Names],
     *,
     complete: bool,
+    resolve: Mapping[Key, Conflict] = MappingProxyType({}),
 ) -> list[Finding]:
     """Make decisions about single keys fit one tree on each side.
 
@@ -84,13 +86,15 @@ def settle(
         policy: The target's settings.
         names: What each side can hold.
         complete: Whether every listing was; if not, nothing is deleted.
+        resolve: Strategies for single keys, a person's decision.
 
     Returns:
         The findings in the same order, with other rules where needed.
     """
     table = {finding.key: finding for finding in findings}
     for file, members in _groups(table).items():
-        _settle_group(table, file, members, policy)
+        chosen = resolve.get(file)
+        _settle_group(table, file, members, policy if chosen is None else replace(policy, conflict=chosen))
     _hold_incomplete(table, complete=complete)
     _block_names(table, names)
     _keep_directories(table, policy)
@@ -122,8 +126,7 @@ def _settle_group(
     """A name is a file on one side and a directory on the other: both cannot stay on one side."""
     group = [table[file], *(table[key] for key in members)]
     if not any(
-        group[0].remains(side) and any(member.remains(side) for member in group[1:]) and _acts(group)
-        for side in SIDES
+        group[0].remains(side) and any(member.remains(side) for member in group[1:]) and _acts(group) for side in SIDES
     ):
         return
     if any(isinstance(member.seen(side), Unknown) for member in group for side in SIDES):
@@ -216,9 +219,7 @@ def _keep_directories(table: dict[Key, Finding], policy: Policy) -> None:
             if is_directory(key) and finding.does(Verb.DELETE, side) and isinstance(seen, Entry):
                 holds_filtered = seen.content.size > 0
                 if key in filled[other(side)] and policy.direction.writes(other(side)):
-                    finding = replace(
-                        finding, rule=Rule(Reason.EDIT_BEATS_DELETE, (Act(Verb.PUT, other(side), side),))
-                    )
+                    finding = replace(finding, rule=Rule(Reason.EDIT_BEATS_DELETE, (Act(Verb.PUT, other(side), side),)))
                 elif key in alive[side] or holds_filtered:
                     finding = _report(finding, Reason.HELD)
                 table[key] = finding
@@ -227,4 +228,3 @@ def _keep_directories(table: dict[Key, Finding], policy: Policy) -> None:
                 alive[side].update(parents(key))
             if finding.does(Verb.PUT, side):
                 filled[side].update(parents(key))
-

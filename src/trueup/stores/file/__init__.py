@@ -152,13 +152,13 @@ class FileStore:
         """As `trueup.protocols.Keeps.kept`."""
         return await self._threads(self._folder.kept)
 
-    def kept_source(self, handle: str, source: Source) -> Source:
+    def kept_source(self, handle: str, entry: Entry) -> Source:
         """As `trueup.protocols.Keeps.kept_source`."""
 
         def reading() -> AbstractContextManager[Iterator[bytes]]:
             return self._folder.reading_kept(handle)
 
-        return Source(reading, source.size, source.fingerprint, source.modified_ns, source.mode)
+        return Source(reading, entry.content.size, entry.content.fingerprint, entry.modified_ns, entry.mode)
 
     async def prune(self, handle: str) -> None:
         """As `trueup.protocols.Keeps.prune`."""

@@ -186,9 +186,7 @@ class Folder:
             self._touch(key)
             return Written(DIRECTORY_TOKEN, None, kept)
 
-    def _replace_file(
-        self, dir_fd: int, name: str, key: Key, expect: Token | None, trash: Trash | None
-    ) -> str | None:
+    def _replace_file(self, dir_fd: int, name: str, key: Key, expect: Token | None, trash: Trash | None) -> str | None:
         """A directory takes the place of a file."""
         expected = place.status_at(dir_fd, name)
         _check_expected(key, expect, expected)
@@ -228,9 +226,7 @@ class Folder:
             self._touch(key)
         return Written(None)
 
-    def _take_out(
-        self, dir_fd: int, name: str, key: Key, expected: os.stat_result, trash: Trash | None
-    ) -> str | None:
+    def _take_out(self, dir_fd: int, name: str, key: Key, expected: os.stat_result, trash: Trash | None) -> str | None:
         """Rename a file away, look at what came out, and put it back if it is not what was expected."""
         temporary = self._temporary(name)
         os.rename(name, temporary, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)

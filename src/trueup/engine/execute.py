@@ -1,0 +1,392 @@
+"""Carry out a plan. Nothing is decided here: every step names its side, its verb and the version that it expects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import anyio
+from anyio.abc import ObjectSendStream
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from trueup.core.errors import NoSpace, PreconditionFailed, StoreError
+from trueup.core.model import (
+    DIRECTORY_TOKEN,
+    Ancestor,
+    Content,
+    Entry,
+    Key,
+    Kind,
+    Side,
+    is_directory,
+    key_bytes,
+)
+from trueup.core.plan import Item, Phase, Plan, Ref, Step
+from trueup.core.report import Ending, Outcome, Report, Status
+from trueup.core.table import Verb
+from trueup.core.tree import SIDES
+from trueup.engine.job import Job, Progress
+from trueup.engine.journal import Finished, RunState
+from trueup.engine.observe import trusted
+from trueup.engine.wrap import Retrying
+from trueup.protocols import Source, Store, Trash, Written
+
+COMMIT_ITEMS = 256
+"""Finished items per transaction at most: one sync of the disk for many items."""
+
+
+async def execute(plan: Plan, job: Job) -> Report:
+    """Carry out a plan that was checked and confirmed.
+
+    Every item that is finished is recorded with its ancestor; a failed one stops nothing but what needs it and the
+    deletions, which come last.
+    """
+    begun = job.ambient.clock.monotonic()
+    run = job.ambient.run_id()
+    number = await job.ambient.threads(job.state.remember_target, job.target)
+    await _mark_roots(job, number, plan)
+    now_ns = job.ambient.clock.now_ns()
+    await job.ambient.threads(job.journal.begin, run, number, plan, job.command, now_ns)
+    execution = _Execution(plan, job, run, number)
+    stopped = await execution.phases()
+    outcomes = tuple(execution.outcomes())
+    report = Report(
+        plan,
+        Ending.INTERRUPTED if stopped else Ending.APPLIED,
+        run,
+        outcomes,
+        seconds=job.ambient.clock.monotonic() - begun,
+    )
+    await job.ambient.threads(job.journal.end, run, _state(report), job.ambient.clock.now_ns())
+    return report
+
+
+async def _mark_roots(job: Job, number: int, plan: Plan) -> None:
+    """Give each root that may be written its identity, before anything else is written there."""
+    if not plan.changes:
+        return
+    markers = {}
+    for side in SIDES:
+        if job.policy.direction.writes(side):
+            markers[side] = await job.stores[side].set_marker(job.ambient.unique() + job.ambient.unique())
+    await job.ambient.threads(job.state.set_markers, number, markers)
+
+
+def _state(report: Report) -> RunState:
+    counts = report.counts
+    if report.ending is Ending.INTERRUPTED:
+        return RunState.INTERRUPTED
+    if counts[Status.DONE] == len(report.outcomes):
+        return RunState.APPLIED
+    return RunState.PARTIAL if counts[Status.DONE] else RunState.FAILED
+
+
+@dataclass(slots=True)
+class _Execution:
+    plan: Plan
+    job: Job
+    run: str
+    number: int
+    results: dict[int, tuple[Outcome, ...]] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
+    """Ids of steps that were carried out."""
+    failed: bool = False
+    full: set[Side] = field(default_factory=set)
+    """Sides that have no room: what else would be written there is not tried."""
+    stores: Mapping[Side, Store] = field(default_factory=dict)
+    items_done: int = 0
+    bytes_done: int = 0
+    total_items: int = 0
+    total_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        job = self.job
+        self.stores = {
+            side: Retrying(store, patience=job.patience, ambient=job.ambient, pace=job.pace)
+            for side, store in job.stores.items()
+        }
+        self.total_items = len(self.plan.changes)
+        self.total_bytes = sum(self.plan.bytes_to(side) for side in SIDES)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """In the order of the plan."""
+        for n in range(len(self.plan.items)):
+            yield from self.results.get(n, ())
+
+    async def phases(self) -> bool:
+        """Run phase after phase; True if the run was asked to stop before its end."""
+        for phase in Phase:
+            items = [(n, item) for n, item in enumerate(self.plan.items) if item.steps and item.phase is phase]
+            if phase in (Phase.CLEAR, Phase.DELETE):  # the deepest first
+                items.sort(key=lambda pair: key_bytes(pair[1].key), reverse=True)
+            if phase is Phase.DELETE and self.failed:
+                await self._skip(items, "nothing is deleted after a write has failed")
+            elif items:
+                await self._phase(phase, items)
+        skipped = [(n, item) for n, item in enumerate(self.plan.items) if item.steps and n not in self.results]
+        await self._skip(skipped, "the run was stopped")
+        return bool(skipped)
+
+    async def _phase(self, phase: Phase, items: Sequence[tuple[int, Item]]) -> None:
+        send, receive = anyio.create_memory_object_stream[Finished](COMMIT_ITEMS)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._commit_all, receive)
+            async with send:
+                if phase is Phase.AGREE:
+                    for n, item in items:
+                        await send.send(self._adopt(n, item))
+                else:
+                    await self._work(phase, items, send)
+
+    async def _work(self, phase: Phase, items: Sequence[tuple[int, Item]], send: ObjectSendStream[Finished]) -> None:
+        """Workers take items from one queue; how many may work at once follows what the stores can bear."""
+        queue = iter(items)
+
+        async def worker() -> None:
+            for n, item in queue:
+                if self.job.draining():
+                    return
+                async with self.job.pace.limiter:
+                    finished = await self._item(n, item)
+                await send.send(finished)
+
+        async with anyio.create_task_group() as tasks:
+            # Directories are deleted one after the other: each must find those below it gone.
+            parallel = 1 if phase in (Phase.CLEAR, Phase.DELETE) and _has_directories(items) else self.job.pace.most
+            for _ in range(min(parallel, len(items))):
+                tasks.start_soon(worker)
+
+    # -- one item ------------------------------------------------------------------------------------------------
+
+    def _adopt(self, n: int, item: Item) -> Finished:
+        """Nothing to write: both sides hold the same, or nothing, already."""
+        outcomes = tuple(Outcome(step.id, step.key, Status.DONE) for step in item.steps)
+        self.results[n] = outcomes
+        ancestor = None
+        if isinstance(item.local, Entry) and isinstance(item.remote, Entry):
+            content = item.local.content
+            if content.fingerprint is None:
+                content = item.remote.content
+            if content.kind is Kind.DIRECTORY:
+                content = replace(content, size=0)
+            ancestor = self._ancestor(content, {side: item.side(side) for side in SIDES}, self.plan.made_ns)
+        return Finished(n, outcomes, ((item.key, ancestor),))
+
+    async def _item(self, n: int, item: Item) -> Finished:
+        begun_ns = self.job.ambient.clock.now_ns()
+        outcomes: list[Outcome] = []
+        written: dict[str, Written] = {}
+        saves = [step for step in item.steps if step.verb is Verb.SAVE]
+        for step in item.steps:
+            if step.verb is Verb.SAVE:
+                continue  # one operation with the write that it protects; its outcome follows below
+            missing = [need for need in step.needs if need not in self.done and need not in {s.id for s in saves}]
+            if missing or (outcomes and outcomes[-1].status is not Status.DONE):
+                outcomes.append(Outcome(step.id, step.key, Status.SKIPPED, "a step that it needs was not carried out"))
+                continue
+            keep = any(save.side == step.side for save in saves)
+            outcome, result = await self._attempt(step, keep=keep)
+            outcomes.append(outcome)
+            if result is not None:
+                written[step.id] = result
+                self.done.add(step.id)
+        outcomes += [_save_outcome(save, item, outcomes) for save in saves]
+        self.done.update(outcome.step for outcome in outcomes if outcome.status is Status.DONE)
+        self.failed = self.failed or any(outcome.status is not Status.DONE for outcome in outcomes)
+        ordered = tuple(sorted(outcomes, key=lambda outcome: [s.id for s in item.steps].index(outcome.step)))
+        self.results[n] = ordered
+        self._report(item, ordered)
+        complete = all(outcome.status is Status.DONE for outcome in ordered)
+        return Finished(n, ordered, tuple(self._agreements(item, written, begun_ns)) if complete else ())
+
+    def _report(self, item: Item, outcomes: Sequence[Outcome]) -> None:
+        self.items_done += 1
+        self.bytes_done += sum(step.value.content.size for step in item.steps if step.value is not None)
+        worst = next((outcome for outcome in outcomes if outcome.status is not Status.DONE), outcomes[0])
+        self.job.on_progress(
+            Progress(
+                "execute",
+                None,
+                self.items_done,
+                self.total_items,
+                self.bytes_done,
+                self.total_bytes,
+                item.key,
+                worst,
+            )
+        )
+
+    async def _attempt(self, step: Step, *, keep: bool) -> tuple[Outcome, Written | None]:
+        """Carry out one step; an expected failure is an outcome."""
+        if step.side in self.full and step.value is not None:
+            return Outcome(step.id, step.key, Status.SKIPPED, f"{step.side} has no room", NoSpace.code), None
+        try:
+            written = await self._do(step, Trash(self.run) if keep else None)
+        except PreconditionFailed as error:
+            return Outcome(step.id, step.key, Status.CHANGED, str(error), error.code), None
+        except StoreError as error:
+            if isinstance(error, NoSpace):
+                self.full.add(step.side)
+            return Outcome(step.id, step.key, Status.FAILED, str(error), error.code), None
+        self.job.pace.succeeded()
+        outcome = Outcome(
+            step.id, step.key, Status.DONE, token=written.token, fingerprint=written.fingerprint, kept=written.kept
+        )
+        return outcome, written
+
+    async def _do(self, step: Step, trash: Trash | None) -> Written:
+        store = self.stores[step.side]
+        match step.verb:
+            case Verb.DELETE if step.expect is not None:
+                return await store.remove(step.key, expect=step.expect, trash=trash)
+            case Verb.PUT if is_directory(step.key):
+                return await store.make_directory(step.key, expect=step.expect, trash=trash)
+            case Verb.PUT | Verb.REPLACE_KIND if step.value is not None:
+                return await store.write(step.key, self._source(step.value), expect=step.expect, trash=trash)
+            case Verb.REPLACE_KIND:
+                return await store.make_directory(Key(step.key + "/"), expect=step.expect, trash=trash)
+            case Verb.SIBLING if step.value is not None:
+                return await self._sibling(store, step, step.value)
+            case _:
+                raise StoreError(f"{step.verb.value} of {step.key} cannot be carried out")
+
+    def _source(self, value: Ref) -> Source:
+        store = self.stores[value.side]
+        entry = Entry(value.token, value.content, value.modified_ns, value.mode)
+        return store.source(value.key, entry) if value.kept is None else store.kept_source(value.kept, entry)
+
+    async def _sibling(self, store: Store, step: Step, value: Ref) -> Written:
+        """A sibling of that name and content may be there already, from a run that was stopped."""
+        try:
+            return await store.write(step.key, self._source(value), expect=None, trash=None)
+        except PreconditionFailed:
+            entry = await store.stat(step.key)
+            if entry is None or await store.fingerprint(step.key, entry.token) != value.content.fingerprint:
+                raise
+            return Written(entry.token, value.content.fingerprint)
+
+    # -- agreements ----------------------------------------------------------------------------------------------
+
+    def _agreements(
+        self, item: Item, written: Mapping[str, Written], begun_ns: int
+    ) -> Iterator[tuple[Key, Ancestor | None]]:
+        """What both sides hold now that the item is done: what was written, not what may be there by now."""
+        if self.plan.undoes is not None:
+            yield item.key, item.agreed
+            return
+        siblings = [step for step in item.steps if step.verb is Verb.SIBLING]
+        if len(siblings) == len(SIDES):
+            yield siblings[0].key, self._copied(siblings, written, begun_ns)
+        writes = [step for step in item.steps if step.verb in (Verb.PUT, Verb.REPLACE_KIND, Verb.DELETE)]
+        if writes:
+            gone = all(step.value is None for step in writes)
+            yield item.key, None if gone else self._copied(writes, written, begun_ns)
+
+    def _copied(self, steps: Sequence[Step], written: Mapping[str, Written], begun_ns: int) -> Ancestor | None:
+        value = next(step.value for step in steps if step.value is not None)
+        modified_ns = value.modified_ns
+        entries: dict[Side, Entry] = {value.side: Entry(value.token, value.content, modified_ns)}
+        content = replace(value.content, size=0) if value.content.kind is Kind.DIRECTORY else value.content
+        for step in steps:
+            result = written[step.id]
+            content = replace(content, fingerprint=result.fingerprint or content.fingerprint)
+            token = result.token or DIRECTORY_TOKEN
+            entries[step.side] = Entry(token, content, modified_ns)
+        return self._ancestor(content, entries, begun_ns)
+
+    def _ancestor(self, content: Content, seen: Mapping[Side, object], observed_ns: int) -> Ancestor:
+        tokens = []
+        for side in SIDES:
+            entry = seen[side]
+            assert isinstance(entry, Entry)  # noqa: S101  # both callers have it so
+            tick_ns = self.job.stores[side].properties.tick_ns
+            tokens.append(trusted(entry.token, entry.modified_ns, observed_ns, tick_ns))
+        return Ancestor(tokens[0], tokens[1], content)
+
+    # -- the journal ---------------------------------------------------------------------------------------------
+
+    async def _commit_all(self, receive: MemoryObjectReceiveStream[Finished]) -> None:
+        """Record what is finished, as many items at once as have come together."""
+        async with receive:
+            async for finished in receive:
+                batch = [finished]
+                while len(batch) < COMMIT_ITEMS:
+                    try:
+                        batch.append(receive.receive_nowait())
+                    except (anyio.WouldBlock, anyio.EndOfStream):
+                        break
+                await self._commit(batch)
+
+    async def _commit(self, batch: Sequence[Finished]) -> None:
+        touched = {step.side for item in batch for step in self.plan.items[item.n].steps if step.verb is not Verb.ADOPT}
+        for side in touched:
+            await self.job.stores[side].flush()
+        await self.job.ambient.threads(self.job.journal.record, self.run, self.number, batch)
+
+    async def _skip(self, items: Sequence[tuple[int, Item]], why: str) -> None:
+        batch = []
+        for n, item in items:
+            outcomes = tuple(Outcome(step.id, step.key, Status.SKIPPED, why) for step in item.steps)
+            self.results[n] = outcomes
+            batch.append(Finished(n, outcomes))
+        if batch:
+            await self.job.ambient.threads(self.job.journal.record, self.run, self.number, batch)
+
+
+def _has_directories(items: Sequence[tuple[int, Item]]) -> bool:
+    return any(is_directory(item.key) for _, item in items)
+
+
+def _save_outcome(save: Step, item: Item, outcomes: Sequence[Outcome]) -> Outcome:
+    """The save shares the fate of the write on its side."""
+    protected = {step.id for step in item.steps if step.side == save.side}
+    fate = next(outcome for outcome in outcomes if outcome.step in protected)
+    return replace(fate, step=save.id, token=None, fingerprint=None)
+
+
+async def settle_killed(job: Job, number: int) -> list[str]:
+    """Finish the books of runs that were killed: find out which of their steps had taken effect.
+
+    Call it under the target's lock. Nothing is redone or undone here; the next plan sees what is there. It serves
+    the history, and `undo`.
+
+    Returns:
+        The ids of those runs.
+    """
+    killed = await job.ambient.threads(job.journal.killed, number)
+    for run in killed:
+        kept = {(side, d.key): d.handle for side in SIDES for d in await job.stores[side].kept() if d.run == run}
+        finished = []
+        for n, item in await job.ambient.threads(job.journal.unfinished, run):
+            outcomes = [await _found_out(job, step, kept) for step in item.steps]
+            finished.append(Finished(n, tuple(outcomes)))
+        await job.ambient.threads(job.journal.record, run, number, finished)
+        await job.ambient.threads(job.journal.end, run, RunState.KILLED, job.ambient.clock.now_ns())
+    return killed
+
+
+async def _found_out(job: Job, step: Step, kept: Mapping[tuple[Side, Key], str]) -> Outcome:
+    """Whether a step of a killed run had taken effect."""
+    handle = kept.get((step.side, step.key))
+    lost = Outcome(step.id, step.key, Status.SKIPPED, "the run was killed")
+    entry = await job.stores[step.side].stat(step.key)
+    match step.verb:
+        case Verb.ADOPT:
+            return lost
+        case Verb.SAVE:
+            took_effect = handle is not None
+        case Verb.DELETE:
+            took_effect = entry is None
+        case _ if step.value is None:
+            took_effect = entry is None and handle is not None
+        case _:
+            took_effect = entry is not None and entry.token != step.expect and _looks_like(entry, step.value)
+    if not took_effect:
+        return lost
+    fingerprint = step.value.content.fingerprint if step.value else None
+    return Outcome(step.id, step.key, Status.DONE, "", "", entry.token if entry else None, fingerprint, handle)
+
+
+def _looks_like(entry: Entry, value: Ref) -> bool:
+    """Size and modification time are copied with the content; together they name what a killed run wrote."""
+    return entry.content.size == value.content.size and entry.modified_ns == value.modified_ns

@@ -1,0 +1,76 @@
+"""A job: everything one run of one target needs, put together before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from trueup.core.check import Guard, Limits
+from trueup.core.model import Key, Side
+from trueup.core.plan import Item, Target
+from trueup.core.report import Outcome
+from trueup.core.strategy import Conflict, Policy
+from trueup.engine.ambient import Ambient
+from trueup.engine.journal import Journal
+from trueup.engine.state import State
+from trueup.engine.wrap import Pace, Patience, Protected
+from trueup.protocols import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Something happened. Counts are of the whole phase so far."""
+
+    phase: str
+    """``observe``, ``look closer`` or ``execute``."""
+    side: Side | None = None
+    done: int = 0
+    """Items."""
+    total: int | None = None
+    bytes: int = 0
+    total_bytes: int | None = None
+    current: str = ""
+    """The key at hand."""
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One target, its sides opened, and how this run goes about it."""
+
+    target: Target
+    policy: Policy
+    stores: Mapping[Side, Store]
+    state: State
+    ambient: Ambient
+    limits: Limits = field(default_factory=Limits)
+    pace: Pace = field(default_factory=lambda: Pace(8))
+    patience: Patience = field(default_factory=Patience)
+    command: str = ""
+    """What a person typed, for the history."""
+    verify: bool = False
+    """Whether every byte is read and compared, whatever the versions say."""
+    allow: frozenset[Guard] = frozenset()
+    """Guards that let this one run pass."""
+    resolve: Mapping[Key, Conflict] = field(default_factory=lambda: MappingProxyType({}))
+    """Strategies for single keys, a person's decision."""
+    select: Callable[[Item], bool] | None = None
+    """Which changes of the plan are wanted; None: all."""
+    on_progress: Callable[[Progress], None] = lambda _: None
+    draining: Callable[[], bool] = lambda: False
+    """Whether the run has been asked to finish what is under way and stop."""
+
+    @property
+    def journal(self) -> Journal:
+        """The journal in the job's state."""
+        return Journal(self.state)
+
+    def protected(self) -> Job:
+        """The same job, unable to write any side."""
+        return replace(self, stores={side: Protected(store) for side, store in self.stores.items()})
+
+    def policy_for(self, key: Key) -> Policy:
+        """The policy, with a person's decision about this key."""
+        chosen = self.resolve.get(key)
+        return self.policy if chosen is None else replace(self.policy, conflict=chosen)

@@ -1,0 +1,191 @@
+"""The write-ahead journal and the history: what a run meant to do, and what of it is done.
+
+All items of a plan are written down before the first effect. Each finished item is recorded in one transaction with
+its ancestor, many items to a transaction. A run that was killed is found at the next start of its target.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from trueup.core import codec
+from trueup.core.errors import UsageError
+from trueup.core.model import Ancestor, Key
+from trueup.core.plan import Item, Plan
+from trueup.core.report import Outcome, Status
+from trueup.engine.state import State
+
+
+class RunState(StrEnum):
+    """How a run stands."""
+
+    RUNNING = "running"
+    APPLIED = "applied"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    KILLED = "killed"
+    """The process ended without saying so; found by the next run."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One line of the history."""
+
+    id: str
+    target_id: str
+    target_name: str
+    command: str
+    started_ns: int
+    finished_ns: int | None
+    state: RunState
+    done: int
+    """Steps that were carried out."""
+    failed: int
+    """Steps that were not, for whatever reason."""
+    undoes: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run with all that it did."""
+
+    summary: RunSummary
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One item, carried out or given up."""
+
+    n: int
+    """Its place in the plan."""
+    outcomes: tuple[Outcome, ...]
+    ancestors: tuple[tuple[Key, Ancestor | None], ...] = ()
+    """What both sides agree on from now."""
+
+
+class Journal:
+    """Runs and their items in the state database. All calls block."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def begin(self, run: str, number: int, plan: Plan, command: str, now_ns: int) -> None:
+        """Write down what the run means to do. Nothing has happened yet."""
+        header = json.dumps(codec.encode(replace(plan, items=())))
+        items = [(run, n, json.dumps(codec.encode(item))) for n, item in enumerate(plan.items) if item.steps]
+        with self._state.transaction() as connection:
+            connection.execute(
+                "INSERT INTO runs (id, target, command, started_ns, state, plan, undoes) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (run, number, command, now_ns, RunState.RUNNING.value, header, plan.undoes),
+            )
+            connection.executemany("INSERT INTO items (run, n, item) VALUES (?, ?, ?)", items)
+
+    def record(self, run: str, number: int, finished: Sequence[Finished]) -> None:
+        """Record finished items and what both sides agree on since, in one transaction."""
+        rows = [(_dump(item.outcomes), run, item.n) for item in finished]
+        with self._state.transaction() as connection:
+            connection.executemany("UPDATE items SET outcomes = ? WHERE run = ? AND n = ?", rows)
+            self._state.commit_ancestors(connection, number, (pair for item in finished for pair in item.ancestors))
+
+    def end(self, run: str, state: RunState, now_ns: int) -> None:
+        """Close the run."""
+        with self._state.transaction() as connection:
+            connection.execute("UPDATE runs SET state = ?, finished_ns = ? WHERE id = ?", (state.value, now_ns, run))
+
+    def killed(self, number: int) -> list[str]:
+        """Runs of a target that never ended. Under the target's lock these are dead."""
+        with self._state.reading() as connection:
+            rows = connection.execute(
+                "SELECT id FROM runs WHERE target = ? AND state = ? ORDER BY started_ns",
+                (number, RunState.RUNNING.value),
+            )
+            return [str(row[0]) for row in rows]
+
+    def unfinished(self, run: str) -> list[tuple[int, Item]]:
+        """Items of a run about which nothing is recorded."""
+        with self._state.reading() as connection:
+            rows = connection.execute("SELECT n, item FROM items WHERE run = ? AND outcomes IS NULL ORDER BY n", (run,))
+            return [(int(n), codec.decode(Item, json.loads(text), "item")) for n, text in rows]
+
+    # -- history -------------------------------------------------------------------------------------------------
+
+    def history(self, number: int | None, limit: int) -> list[RunSummary]:
+        """The latest runs, newest first; of one target, or (None) of all."""
+        where = "" if number is None else "WHERE runs.target = ?"
+        arguments = () if number is None else (number,)
+        with self._state.reading() as connection:
+            rows = connection.execute(
+                f"{_SUMMARY} {where} ORDER BY runs.started_ns DESC, runs.id DESC LIMIT ?",  # constants
+                (*arguments, limit),
+            ).fetchall()
+            return [self._summary(connection, row) for row in rows]
+
+    def find(self, name: str) -> RunRecord:
+        """One run by its id, by a unique beginning of it, or ``last``.
+
+        Raises:
+            UsageError: If there is no such run, or more than one.
+        """
+        with self._state.reading() as connection:
+            if name == "last":
+                rows = connection.execute(f"{_SUMMARY} ORDER BY runs.started_ns DESC, runs.id DESC LIMIT 1").fetchall()
+            else:
+                pattern = "".join("\\" + char if char in "\\%_" else char for char in name) + "%"
+                rows = connection.execute(f"{_SUMMARY} WHERE runs.id LIKE ? ESCAPE '\\'", (pattern,)).fetchall()
+            if len(rows) != 1:
+                what = f"no run {name!r}" if not rows else f"{len(rows)} runs begin with {name!r}"
+                raise UsageError(what, attempt="trueup history ls")
+            summary = self._summary(connection, rows[0])
+            (header,) = connection.execute("SELECT plan FROM runs WHERE id = ?", (summary.id,)).fetchone()
+            pairs = connection.execute(
+                "SELECT item, outcomes FROM items WHERE run = ? ORDER BY n", (summary.id,)
+            ).fetchall()
+        items = tuple(codec.decode(Item, json.loads(text), "item") for text, _ in pairs)
+        outcomes = tuple(outcome for _, text in pairs if text for outcome in _load(text))
+        plan: Plan = codec.decode(Plan, json.loads(header), "plan")
+        return RunRecord(summary, replace(plan, items=items), outcomes)
+
+    def _summary(self, connection: sqlite3.Connection, row: tuple[Any, ...]) -> RunSummary:
+        done = failed = 0
+        for (text,) in connection.execute("SELECT outcomes FROM items WHERE run = ?", (row[0],)):
+            for status in _statuses(text):
+                done += status == Status.DONE
+                failed += status != Status.DONE
+        return RunSummary(
+            id=row[0],
+            target_id=row[1],
+            target_name=row[2],
+            command=row[3],
+            started_ns=row[4],
+            finished_ns=row[5],
+            state=RunState(row[6]),
+            done=done,
+            failed=failed,
+            undoes=row[7],
+        )
+
+
+_SUMMARY = (
+    "SELECT runs.id, targets.id, targets.name, runs.command, runs.started_ns, runs.finished_ns, runs.state, runs.undoes"
+    " FROM runs JOIN targets ON targets.n = runs.target"
+)
+
+
+def _dump(outcomes: Iterable[Outcome]) -> str:
+    return json.dumps([codec.encode(outcome) for outcome in outcomes])
+
+
+def _load(text: str) -> list[Outcome]:
+    return [codec.decode(Outcome, data, "outcome") for data in json.loads(text)]
+
+
+def _statuses(text: str | None) -> list[str]:
+    return [data["status"] for data in json.loads(text)] if text else []

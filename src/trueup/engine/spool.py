@@ -1,0 +1,51 @@
+"""Put a listing in order that arrived out of order, without holding it in memory."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from trueup.core.model import Kind, Row, Token
+from trueup.protocols import Threads
+
+_BATCH = 2048
+
+
+async def spooled(batches: AsyncIterator[list[Row]], threads: Threads) -> AsyncIterator[list[Row]]:
+    """The same rows in key order, by way of a temporary database on disk.
+
+    A key that is listed twice counts once, as it was listed last.
+    """
+    with tempfile.TemporaryDirectory(prefix="trueup-") as directory:
+        connection = await threads(_create, Path(directory, "spool.db"))
+        try:
+            async for batch in batches:
+                await threads(_insert, connection, batch)
+            cursor = await threads(
+                connection.execute, "SELECT key, token, kind, size, modified, mode, note FROM rows ORDER BY key"
+            )
+            while raw := await threads(cursor.fetchmany, _BATCH):
+                yield [(row[0], Token(row[1]), Kind(row[2]), *row[3:]) for row in raw]
+        finally:
+            connection.close()
+
+
+def _create(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = OFF")
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute(
+        "CREATE TABLE rows (key BLOB PRIMARY KEY, token, kind, size, modified, mode, note) WITHOUT ROWID"
+    )
+    return connection
+
+
+def _insert(connection: sqlite3.Connection, batch: list[Row]) -> None:
+    connection.execute("BEGIN")
+    connection.executemany(
+        "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(*row[:2], row[2].value, *row[3:]) for row in batch],
+    )
+    connection.execute("COMMIT")

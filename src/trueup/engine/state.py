@@ -1,0 +1,308 @@
+"""What trueup remembers: ancestors, digests, and the connection that the journal shares.
+
+One SQLite database per user, in WAL mode. All calls block; one connection, one lock. Corruption is noticed and never
+repaired in silence: a damaged file is refused, a damaged row counts as no ancestor, which can only cause a copy or a
+conflict, never a deletion.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trueup.core.errors import AccessDenied, NoSpace, StateDamaged, StoreError
+from trueup.core.model import (
+    Ancestor,
+    AncestorRow,
+    Content,
+    Fingerprint,
+    Key,
+    Kind,
+    Side,
+    Token,
+    key_bytes,
+    key_from_bytes,
+)
+from trueup.core.plan import Target
+from trueup.engine.migrations import STEPS
+
+DATABASE = "state.db"
+BATCH = 2048
+_MANY = 500
+"""Keys per query; SQLite's default limit of variables is above it in every version in use."""
+
+
+class State:
+    """The state database of one user.
+
+    Args:
+        directory: Where it lives; made with mode 0700 if it is not there.
+
+    Raises:
+        StateDamaged: If it is no database, is damaged, or was written by a newer trueup.
+        AccessDenied: If it cannot be opened.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = directory / DATABASE
+        self._lock = threading.RLock()
+        with self._translated():
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self.path.exists():
+                os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
+            self._connection = self._connect()
+            self._migrate()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=30, check_same_thread=False, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: what the journal says is done survives a loss of power; the committer groups the syncs.
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def _migrate(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version > len(STEPS):
+            raise StateDamaged(
+                f"{self.path} was written by a newer trueup",
+                why=f"its version is {version}, this program knows {len(STEPS)}",
+                attempt="pip install --upgrade trueup",
+            )
+        for number in range(version, len(STEPS)):
+            with self.transaction() as connection:
+                for statement in STEPS[number].split(";"):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number + 1}")
+
+    @staticmethod
+    def set_aside(directory: Path, suffix: str) -> Path:
+        """Rename a damaged database, so that the next `State` begins with an empty one. Returns its new name."""
+        path = directory / DATABASE
+        aside = path.with_name(f"{DATABASE}.damaged-{suffix}")
+        for extra in ("-wal", "-shm"):
+            if (log := path.with_name(DATABASE + extra)).exists():
+                log.rename(aside.with_name(aside.name + extra))
+        path.rename(aside)
+        return aside
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing; one at a time."""
+        with self._lock, self._translated():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for queries."""
+        with self._lock, self._translated():
+            yield self._connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise self._operational(error) from error
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(str(error)) from error
+        except PermissionError as error:
+            raise AccessDenied(
+                f"the state directory {self.directory} cannot be used",
+                why=error.strerror or "",
+                attempt="set TRUEUP_STATE to a directory of yours",
+            ) from error
+        except OSError as error:
+            raise StoreError(f"the state directory {self.directory} failed", why=error.strerror or "") from error
+
+    def _operational(self, error: sqlite3.OperationalError) -> Exception:
+        text = str(error)
+        if "full" in text:
+            return NoSpace(
+                f"no room for the state database {self.path}", why=text, attempt="free some space, then run this again"
+            )
+        if "malformed" in text or "no such table" in text or "corrupt" in text:
+            return self._damaged(text)
+        return StoreError(
+            f"the state database {self.path} could not be used", why=text, attempt="trueup doctor says what to mend"
+        )
+
+    def _damaged(self, why: str) -> StateDamaged:
+        return StateDamaged(
+            f"the state database {self.path} is damaged, nothing was changed",
+            why=why,
+            attempt="the same command with --allow corrupt-state keeps the damaged file aside and starts from what "
+            "both sides hold: a union, nothing is deleted",
+        )
+
+    def check(self) -> str:
+        """What SQLite says of the database's integrity: ``ok``, or what is wrong."""
+        with self.reading() as connection:
+            (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            return str(answer)
+
+    # -- targets -------------------------------------------------------------------------------------------------
+
+    def find_target(self, target: Target) -> int | None:
+        """The row number of a target; None if it was never applied."""
+        with self.reading() as connection:
+            row = connection.execute("SELECT n FROM targets WHERE id = ?", (target.id,)).fetchone()
+            return int(row[0]) if row else None
+
+    def remember_target(self, target: Target) -> int:
+        """The row number of a target, made if need be; its name is kept current."""
+        locations = json.dumps(dict(target.locations))
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO targets (id, name, kind, locations) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+                (target.id, target.name, target.kind, locations),
+            )
+            (number,) = connection.execute("SELECT n FROM targets WHERE id = ?", (target.id,)).fetchone()
+            return int(number)
+
+    def markers(self, number: int | None) -> dict[Side, str]:
+        """Identities of the roots when the target was last applied."""
+        if number is None:
+            return {}
+        with self.reading() as connection:
+            (text,) = connection.execute("SELECT markers FROM targets WHERE n = ?", (number,)).fetchone()
+            return {Side(side): str(marker) for side, marker in json.loads(text).items()}
+
+    def set_markers(self, number: int, markers: Mapping[Side, str]) -> None:
+        """Remember identities of the roots."""
+        with self.transaction() as connection:
+            connection.execute("UPDATE targets SET markers = ? WHERE n = ?", (json.dumps(dict(markers)), number))
+
+    # -- ancestors -----------------------------------------------------------------------------------------------
+
+    def scan_ancestors(self, number: int | None) -> Generator[list[AncestorRow]]:
+        """Key and tokens of all ancestors of a target, in key order, in batches.
+
+        Content and checksum are left for `ancestors` to look up: an ancestor whose tokens match what is there is not
+        believed for anything else.
+        """
+        if number is None:
+            return
+        with self._translated():
+            connection = self._connect()  # its own: a long read must not hold up the journal
+            try:
+                cursor = connection.execute(
+                    "SELECT key, local, remote FROM ancestors WHERE target = ? ORDER BY key", (number,)
+                )
+                while batch := cursor.fetchmany(BATCH):
+                    yield batch
+            finally:
+                connection.close()
+
+    def ancestors(self, number: int | None, keys: Sequence[Key]) -> tuple[dict[Key, Ancestor], list[Key]]:
+        """The ancestors of some keys, and the keys whose rows fail their checksum."""
+        if number is None:
+            return {}, []
+        found: dict[Key, Ancestor] = {}
+        damaged: list[Key] = []
+        with self.reading() as connection:
+            query = "SELECT key, local, remote, content, checksum FROM ancestors WHERE target = ?"
+            for row in _select_keys(connection, query, (number,), keys):
+                key, content = key_from_bytes(row[0]), _parse_content(row[3])
+                if content is None or row[4] != _checksum(*row[:4]):
+                    damaged.append(key)
+                else:
+                    found[key] = Ancestor(Token(row[1]), Token(row[2]), content)
+        return found, damaged
+
+    def commit_ancestors(
+        self, connection: sqlite3.Connection, number: int, ancestors: Iterable[tuple[Key, Ancestor | None]]
+    ) -> None:
+        """Set or (None) forget ancestors, within a transaction of the caller."""
+        kept, forgotten = [], []
+        for key, ancestor in ancestors:
+            raw = key_bytes(key)
+            if ancestor is None:
+                forgotten.append((number, raw))
+                continue
+            content = _format_content(ancestor.content)
+            checksum = _checksum(raw, ancestor.local, ancestor.remote, content)
+            kept.append((number, raw, ancestor.local, ancestor.remote, content, checksum))
+        # A row that fails its checksum is kept aside before it is replaced.
+        connection.executemany("DELETE FROM ancestors WHERE target = ? AND key = ?", forgotten)
+        connection.executemany("INSERT OR REPLACE INTO ancestors VALUES (?, ?, ?, ?, ?, ?)", kept)
+
+    def keep_damaged(self, number: int, keys: Sequence[Key]) -> None:
+        """Move ancestors that failed their checksum to a table of their own, for a person to look at."""
+        rows = [(number, key_bytes(key)) for key in keys]
+        with self.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO damaged_ancestors SELECT * FROM ancestors WHERE target = ? AND key = ?", rows
+            )
+            connection.executemany("DELETE FROM ancestors WHERE target = ? AND key = ?", rows)
+
+    # -- digests -------------------------------------------------------------------------------------------------
+
+    def digests(self, number: int | None, side: Side, tokens: Mapping[Key, Token]) -> dict[Key, Fingerprint]:
+        """Cached digests of exactly these versions."""
+        if number is None:
+            return {}
+        found: dict[Key, Fingerprint] = {}
+        with self.reading() as connection:
+            for raw, token, text in _select_keys(
+                connection,
+                "SELECT key, token, fingerprint FROM digests WHERE target = ? AND side = ?",
+                (number, side),
+                list(tokens),
+            ):
+                key = key_from_bytes(raw)
+                fingerprint = Fingerprint.parse(text)
+                if tokens[key] == token and fingerprint is not None:
+                    found[key] = fingerprint
+        return found
+
+    def cache_digests(self, number: int, side: Side, digests: Iterable[tuple[Key, Token, Fingerprint]]) -> None:
+        """Remember digests of versions whose tokens reveal every edit."""
+        rows = [(number, side, key_bytes(key), token, str(fingerprint)) for key, token, fingerprint in digests]
+        if rows:
+            with self.transaction() as connection:
+                connection.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def _select_keys(
+    connection: sqlite3.Connection, query: str, arguments: tuple[object, ...], keys: Sequence[Key]
+) -> Iterator[tuple[Any, ...]]:
+    for start in range(0, len(keys), _MANY):
+        raw = [key_bytes(key) for key in keys[start : start + _MANY]]
+        marks = ",".join("?" * len(raw))
+        yield from connection.execute(f"{query} AND key IN ({marks})", (*arguments, *raw))
+
+
+def _checksum(key: bytes, local: str, remote: str, content: str) -> int:
+    return zlib.crc32(b"\0".join((key, local.encode(), remote.encode(), content.encode())))
+
+
+def _format_content(content: Content) -> str:
+    return f"{content.kind.value} {content.size} {content.fingerprint or ''}"
+
+
+def _parse_content(text: str) -> Content | None:
+    kind, _, rest = text.partition(" ")
+    size, _, fingerprint = rest.partition(" ")
+    if kind not in (Kind.FILE, Kind.DIRECTORY) or not size.isdigit():
+        return None
+    return Content(Kind(kind), int(size), Fingerprint.parse(fingerprint))

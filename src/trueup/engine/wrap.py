@@ -1,0 +1,346 @@
+"""Behaviour that every store can be given: read-only, a time limit, retries, a bandwidth.
+
+Wrappers have the protocol of what they wrap: ``Retrying(TimeLimited(store, ...), ...)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import anyio
+
+from trueup.core.errors import PreconditionFailed, ReadOnly, StoreError, Throttled, TimedOut
+from trueup.core.model import Entry, Fingerprint, Key, Row, Token
+from trueup.engine.ambient import Ambient
+from trueup.protocols import Clock, Discarded, Properties, Source, Store, Trash, Written
+
+T = TypeVar("T")
+
+
+class Wrapper:
+    """Passes everything on; subclasses override what they change."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+
+    @property
+    def properties(self) -> Properties:
+        """What the wrapped store can and cannot promise."""
+        return self.inner.properties
+
+    def scan(self) -> AsyncIterator[list[Row]]:
+        """Passed on."""
+        return self.inner.scan()
+
+    async def stat(self, key: Key) -> Entry | None:
+        """Passed on."""
+        return await self.inner.stat(key)
+
+    def source(self, key: Key, entry: Entry) -> Source:
+        """Passed on."""
+        return self.inner.source(key, entry)
+
+    async def fingerprint(self, key: Key, token: Token) -> Fingerprint:
+        """Passed on."""
+        return await self.inner.fingerprint(key, token)
+
+    async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
+        """Passed on."""
+        return await self.inner.write(key, source, expect=expect, trash=trash)
+
+    async def make_directory(self, key: Key, *, expect: Token | None, trash: Trash | None) -> Written:
+        """Passed on."""
+        return await self.inner.make_directory(key, expect=expect, trash=trash)
+
+    async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
+        """Passed on."""
+        return await self.inner.remove(key, expect=expect, trash=trash)
+
+    async def flush(self) -> None:
+        """Passed on."""
+        await self.inner.flush()
+
+    async def kept(self) -> list[Discarded]:
+        """Passed on."""
+        return await self.inner.kept()
+
+    def kept_source(self, handle: str, entry: Entry) -> Source:
+        """Passed on."""
+        return self.inner.kept_source(handle, entry)
+
+    async def prune(self, handle: str) -> None:
+        """Passed on."""
+        await self.inner.prune(handle)
+
+    async def marker(self) -> str | None:
+        """Passed on."""
+        return await self.inner.marker()
+
+    async def set_marker(self, identity: str) -> str:
+        """Passed on."""
+        return await self.inner.set_marker(identity)
+
+    def hold(self, holder: str) -> AbstractAsyncContextManager[None]:
+        """Passed on."""
+        return self.inner.hold(holder)
+
+    async def free_bytes(self) -> int | None:
+        """Passed on."""
+        return await self.inner.free_bytes()
+
+    async def clean(self) -> list[str]:
+        """Passed on."""
+        return await self.inner.clean()
+
+
+class Protected(Wrapper):
+    """Refuses every effect. Worn by both sides of a dry run, and by a side that the direction does not write."""
+
+    def _refuse(self) -> ReadOnly:
+        return ReadOnly(f"{self.properties.location} must not be written in this run")
+
+    async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
+        """Refused."""
+        raise self._refuse()
+
+    async def make_directory(self, key: Key, *, expect: Token | None, trash: Trash | None) -> Written:
+        """Refused."""
+        raise self._refuse()
+
+    async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
+        """Refused."""
+        raise self._refuse()
+
+    async def prune(self, handle: str) -> None:
+        """Refused."""
+        raise self._refuse()
+
+    async def set_marker(self, identity: str) -> str:
+        """Refused."""
+        raise self._refuse()
+
+    def hold(self, holder: str) -> AbstractAsyncContextManager[None]:
+        """Refused."""
+        raise self._refuse()
+
+    async def clean(self) -> list[str]:
+        """Refused."""
+        raise self._refuse()
+
+
+class TimeLimited(Wrapper):
+    """Gives up on a call that takes too long; whether it had an effect is then unknown.
+
+    Listings are not limited as a whole, but from batch to batch.
+    """
+
+    def __init__(self, inner: Store, *, seconds: float) -> None:
+        super().__init__(inner)
+        self._seconds = seconds
+
+    async def _limited(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
+        try:
+            with anyio.fail_after(self._seconds):
+                return await call()
+        except TimeoutError as error:
+            raise TimedOut(f"{what} took longer than {self._seconds:g} s") from error
+
+    async def scan(self) -> AsyncIterator[list[Row]]:
+        """Each batch within the limit."""
+        batches = aiter(self.inner.scan())
+        while True:
+            try:
+                batch = await self._limited(f"listing {self.properties.location}", batches.__anext__)
+            except StopAsyncIteration:
+                return
+            yield batch
+
+    async def stat(self, key: Key) -> Entry | None:
+        """Within the limit."""
+        return await self._limited(f"a look at {key}", lambda: self.inner.stat(key))
+
+    async def fingerprint(self, key: Key, token: Token) -> Fingerprint:
+        """Within the limit."""
+        return await self._limited(f"reading {key}", lambda: self.inner.fingerprint(key, token))
+
+    async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
+        """Within the limit."""
+        return await self._limited(f"writing {key}", lambda: self.inner.write(key, source, expect=expect, trash=trash))
+
+    async def make_directory(self, key: Key, *, expect: Token | None, trash: Trash | None) -> Written:
+        """Within the limit."""
+        return await self._limited(f"making {key}", lambda: self.inner.make_directory(key, expect=expect, trash=trash))
+
+    async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
+        """Within the limit."""
+        return await self._limited(f"removing {key}", lambda: self.inner.remove(key, expect=expect, trash=trash))
+
+
+class Pace:
+    """How many calls may be under way: halved when the store asks to slow down, one more after each full round."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.limiter = anyio.CapacityLimiter(most)
+        self._successes = 0
+
+    def throttled(self) -> None:
+        """The store asked to slow down."""
+        self.limiter.total_tokens = max(1, int(self.limiter.total_tokens) // 2)
+        self._successes = 0
+
+    def succeeded(self) -> None:
+        """A call went well."""
+        self._successes += 1
+        if self._successes >= self.limiter.total_tokens and self.limiter.total_tokens < self.most:
+            self.limiter.total_tokens += 1
+            self._successes = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and when to try again."""
+
+    attempts: int = 2
+    """Further attempts after the first."""
+    delay_seconds: float = 0.5
+    """Before the first of them; doubled for each one after, with jitter up to as much again."""
+
+
+class Retrying(Wrapper):
+    """Tries again what may succeed the second time, each time afresh.
+
+    After an error that leaves the effect unknown it looks first: if the name holds exactly the content that was to be
+    written, the write had succeeded and only its answer was lost.
+    """
+
+    def __init__(self, inner: Store, *, patience: Patience, ambient: Ambient, pace: Pace | None = None) -> None:
+        super().__init__(inner)
+        self._patience = patience
+        self._ambient = ambient
+        self._pace = pace
+
+    async def _persist(self, call: Callable[[bool], Awaitable[T]]) -> T:
+        """Call with False the first time and with True, after a wait, each further time."""
+        for attempt in range(self._patience.attempts):
+            try:
+                return await call(attempt > 0)
+            except StoreError as error:
+                if not error.retryable:
+                    raise
+                await self._wait(attempt, error)
+        return await call(self._patience.attempts > 0)
+
+    async def _wait(self, attempt: int, error: StoreError) -> None:
+        delay = self._patience.delay_seconds * 2**attempt * (1 + self._ambient.random.random())
+        if isinstance(error, Throttled):
+            if self._pace is not None:
+                self._pace.throttled()
+            delay = max(delay, error.after_seconds or 0.0)
+        await self._ambient.clock.sleep(delay)
+
+    async def stat(self, key: Key) -> Entry | None:
+        """With retries."""
+        return await self._persist(lambda _: self.inner.stat(key))
+
+    async def fingerprint(self, key: Key, token: Token) -> Fingerprint:
+        """With retries."""
+        return await self._persist(lambda _: self.inner.fingerprint(key, token))
+
+    async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
+        """With retries; a write whose answer was lost is recognised by its content."""
+
+        async def attempt(again: bool) -> Written:  # the callback's own protocol
+            try:
+                return await self.inner.write(key, source, expect=expect, trash=trash)
+            except PreconditionFailed:
+                landed = await self._landed(key, source, trash) if again else None
+                if landed is None:
+                    raise
+                return landed
+
+        return await self._persist(attempt)
+
+    async def _landed(self, key: Key, source: Source, trash: Trash | None) -> Written | None:
+        """What an earlier attempt wrote, if it is there; None if something else is."""
+        entry = await self.inner.stat(key)
+        if entry is None or entry.content.size != source.size:
+            return None
+        fingerprint = await self.inner.fingerprint(key, entry.token)
+        if fingerprint != await self._ambient.threads(_hash, source):
+            return None
+        return Written(entry.token, fingerprint, await self._kept_handle(key, trash))
+
+    async def _kept_handle(self, key: Key, trash: Trash | None) -> str | None:
+        if trash is None:
+            return None
+        handles = [item.handle for item in await self.inner.kept() if item.run == trash.run and item.key == key]
+        return handles[-1] if handles else None
+
+    async def make_directory(self, key: Key, *, expect: Token | None, trash: Trash | None) -> Written:
+        """With retries."""
+
+        async def attempt(again: bool) -> Written:  # the callback's own protocol
+            try:
+                return await self.inner.make_directory(key, expect=expect, trash=trash)
+            except PreconditionFailed:
+                entry = await self.inner.stat(key) if again else None
+                if entry is None:
+                    raise
+                return Written(entry.token, None, await self._kept_handle(Key(key.removesuffix("/")), trash))
+
+        return await self._persist(attempt)
+
+    async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
+        """With retries; a removal whose answer was lost is recognised by what is kept."""
+
+        async def attempt(again: bool) -> Written:  # the callback's own protocol
+            try:
+                return await self.inner.remove(key, expect=expect, trash=trash)
+            except PreconditionFailed:
+                if not again or await self.inner.stat(key) is not None:
+                    raise
+                return Written(None, None, await self._kept_handle(key, trash))
+
+        return await self._persist(attempt)
+
+
+class BandwidthLimited(Wrapper):
+    """Reads and writes no more bytes a second than it may, all workers together."""
+
+    def __init__(self, inner: Store, *, bytes_per_second: int, clock: Clock) -> None:
+        super().__init__(inner)
+        self._rate = bytes_per_second
+        self._clock = clock
+        self._free_at = 0.0
+
+    async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
+        """At the limited rate."""
+        return await self.inner.write(key, replace(source, open=self._paced(source)), expect=expect, trash=trash)
+
+    def _paced(self, source: Source) -> Callable[[], AbstractContextManager[Iterator[bytes]]]:
+        @contextmanager
+        def opened() -> Iterator[Iterator[bytes]]:
+            with source.open() as chunks:
+                yield map(self._pass, chunks)
+
+        return opened
+
+    def _pass(self, chunk: bytes) -> bytes:
+        now = self._clock.monotonic()
+        self._free_at = max(self._free_at, now) + len(chunk) / self._rate
+        self._clock.pause(max(0.0, self._free_at - now))
+        return chunk
+
+
+def _hash(source: Source) -> Fingerprint:
+    from blake3 import blake3
+
+    digest = blake3()
+    with source.open() as chunks:
+        for chunk in chunks:
+            digest.update(chunk)
+    return Fingerprint("blake3", digest.hexdigest())
