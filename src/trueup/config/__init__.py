@@ -6,12 +6,12 @@ of the file that it stands in, so a project's settings win over a user's profile
 
 from __future__ import annotations
 
-from trueup.config.load import Bucket, Config, load
+from trueup.config.load import Bucket, Config, find, load, state_dir
 from trueup.config.problems import Origin, Source
 from trueup.config.secret import Secret
 from trueup.config.settings import VARIABLES
 
-__all__ = ["VARIABLES", "Bucket", "Config", "Origin", "Secret", "Source", "load", "schema"]
+__all__ = ["VARIABLES", "Bucket", "Config", "Origin", "Secret", "Source", "find", "load", "schema", "state_dir"]
 
 
 def schema() -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trueup.config.problems import Origin, Problem, Source
+from trueup.config.problems import Origin, Problem, Source, dotted
 
 FILE_NAME = "trueup.toml"
 PYPROJECT = "pyproject.toml"
@@ -50,6 +51,15 @@ class Document:
         return Origin(self.source, self.path, self.lines.get(path), profile)
 
 
+def commands(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """The commands that a document would run once it is trusted, each after the name of its setting."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from commands(value, (*above, name))
+        elif name == "command" and len(table) == 1 and len(above) > 1:
+            yield dotted(above), shlex.join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 class _Unusable(Exception):
     """A file cannot be used; carries the problem."""
 
@@ -78,7 +88,16 @@ def read(path: Path, source: Source, problems: list[Problem]) -> Document | None
     """
     try:
         content = _content(path, source)
-        table = _parse(path, source, content)
+    except _Unusable as error:
+        problems.append(error.problem)
+        return None
+    return parse(path, content, source, problems)
+
+
+def parse(path: Path, content: bytes, source: Source, problems: list[Problem]) -> Document | None:
+    """Like `read`, of bytes that the file holds or is to hold."""
+    try:
+        table = _table(path, source, content)
     except _Unusable as error:
         problems.append(error.problem)
         return None
@@ -106,7 +125,7 @@ def _has_section(path: Path) -> bool:
         content = _content(path, Source.PROJECT)
         if SECTION[1].encode() not in content:
             return False
-        tool = _parse(path, Source.PROJECT, content).get(SECTION[0])
+        tool = _table(path, Source.PROJECT, content).get(SECTION[0])
     except _Unusable:
         return True
     return isinstance(tool, dict) and SECTION[1] in tool
@@ -123,7 +142,7 @@ def _content(path: Path, source: Source) -> bytes:
     return content
 
 
-def _parse(path: Path, source: Source, content: bytes) -> dict[str, Any]:
+def _table(path: Path, source: Source, content: bytes) -> dict[str, Any]:
     def unusable(line: int, what: str, why: str) -> _Unusable:
         return _Unusable(Problem(Origin(source, path, line), what, why))
 

@@ -99,9 +99,9 @@ def load(
     problems: list[Problem] = []
     start = start.resolve()
     outside = Place(start, env, start)
-    state_dir, state_origin = _state_dir(outside)
+    directory, state_origin = _state_dir(outside)
     documents = _documents(start, env, file, problems)
-    layers = [_layer(document, env, state_dir, problems) for document in documents]
+    layers = [_layer(document, env, directory, problems) for document in documents]
     profiles = tuple(sorted({name for layer in layers for name in layer.profiles}))
     chosen, chosen_origin = _profile(profile, env, profiles, problems)
     _check_profiles(layers, problems)
@@ -111,9 +111,9 @@ def load(
     targets = _targets(values, buckets, problems)
     refuse(problems)
     listed = _listed(values)
-    head = {"state_dir": (str(state_dir), state_origin), "profile": (chosen, chosen_origin)}
+    head = {"state_dir": (str(directory), state_origin), "profile": (chosen, chosen_origin)}
     return Config(
-        state_dir,
+        directory,
         path=next((document.path for document in documents if document.source is Source.PROJECT), None),
         profile=chosen,
         profiles=profiles,
@@ -128,6 +128,22 @@ def load(
             | {dotted(path): found.origin for path, found in listed}
         ),
     )
+
+
+def state_dir(start: Path, *, env: Mapping[str, str]) -> Path:
+    """Where state is kept: what ``TRUEUP_STATE`` names, else the platform's place. No file can change it.
+
+    Raises:
+        ConfigError: If ``TRUEUP_STATE`` names the home of a user that there is not.
+    """
+    return _state_dir(Place(start, env, start))[0]
+
+
+def find(start: Path, *, env: Mapping[str, str], file: Path | None = None) -> Path | None:
+    """The project's file: the named one, that of ``TRUEUP_CONFIG``, or the nearest in a folder or above it."""
+    start = start.resolve()
+    named = file or Path(env.get("TRUEUP_CONFIG") or "")
+    return start / named if named != Path() else locate(start)
 
 
 def _state_dir(outside: Place) -> tuple[Path, Origin]:
@@ -158,8 +174,7 @@ def _documents(start: Path, env: Mapping[str, str], file: Path | None, problems:
 
         system = system or platformdirs.site_config_path(APP)
         user = user or platformdirs.user_config_path(APP)
-    named = file or Path(env.get("TRUEUP_CONFIG") or "")
-    project = start / named if named != Path() else locate(start)
+    project = find(start, env=env, file=file)
     paths = [(system / PERSONAL, Source.SYSTEM), (user / PERSONAL, Source.USER)]
     present = [(path, source) for path, source in paths if path.exists()]
     if project is not None:

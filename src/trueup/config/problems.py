@@ -14,6 +14,9 @@ from trueup.core.errors import ConfigError
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 """A key that TOML takes without quotes."""
 
+PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/?#@]*:)[^/?#@]*@")
+"""A URL with a password, up to the ``@``; the first group ends before the password."""
+
 SHOWN_CHARACTERS = 60
 """Longer values are cut in messages."""
 
@@ -85,7 +88,9 @@ def dotted(path: Iterable[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as part of a message: quoted, cut, and unable to control a terminal."""
+    """A value as part of a message: quoted, cut, without the password of a URL, and unable to control a terminal."""
+    if isinstance(value, str):
+        value = PASSWORD.sub(r"\1***@", value)
     scalar = isinstance(value, (str, int, float))
     text = printable(json.dumps(value, ensure_ascii=False)) if scalar else worded(value)
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
@@ -99,7 +104,11 @@ def worded(value: object) -> str:
 
 def printable(text: str) -> str:
     r"""Text in which control characters, and marks that turn the direction of writing, are ``\uXXXX``."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    return "".join(sign if sign.isprintable() else _escaped(ord(sign)) for sign in text)
+
+
+def _escaped(point: int) -> str:
+    return f"\\u{point:04x}" if point < 1 << 16 else f"\\U{point:08x}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

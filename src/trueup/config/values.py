@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from trueup.config.problems import nearest, shown, worded
+from trueup.config.problems import PASSWORD, nearest, shown, worded
 from trueup.config.secret import WAYS, Place, Secret, absolute
 from trueup.core.check import Limits
 
@@ -18,7 +18,6 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?((?:[kKmMgGtT]i?)?[bB])")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
-_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#@]*:[^/?#@]*@")
 _TEXT = {"type": "string", "minLength": 1}
 _TEXTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
 
@@ -169,7 +168,7 @@ def location(*, buckets: bool) -> Form:
     def read(value: object, place: Place) -> str:
         if not isinstance(value, str) or not value or "\0" in value:
             raise Wrong
-        if _PASSWORD.match(value):
+        if PASSWORD.match(value):
             raise Wrong("a password does not belong in a URL: put the keys into [buckets] as { env = ... }")
         match = _SCHEME.match(value)
         if match is None:
@@ -185,7 +184,7 @@ def location(*, buckets: bool) -> Form:
 
 def _read_url(value: object, place: Place) -> str:
     text: str = _read_text(value, place)
-    if _PASSWORD.match(text):
+    if PASSWORD.match(text):
         raise Wrong("a password does not belong in a URL: use access_key and secret_key")
     if not re.match(r"https?://[^/]", text):
         raise Wrong
