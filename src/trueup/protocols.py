@@ -78,6 +78,19 @@ class Properties:
 
 
 @dataclass(frozen=True, slots=True)
+class Opening:
+    """What a store is given when it is opened."""
+
+    clock: Clock
+    threads: Threads
+    unique: Callable[[], str]
+    """Makes names that nobody else uses."""
+    filter: Filter | None = None
+    trash: str | None = None
+    """Another place for the trash, where the store can choose."""
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Content to write: a factory, so that every attempt reads afresh."""
 

@@ -82,11 +82,14 @@ def check(plan: Plan, limits: Limits, *, allow: Iterable[Guard] = ()) -> tuple[R
     """
     if not plan.changes:
         return ()
-    allowed = frozenset(allow)
+    passed = frozenset(allow)
+    if plan.undoes is not None:
+        # A person named the run to take back; what it created is deleted, however much that is.
+        passed |= {Guard.EMPTIED, Guard.ALL_CHANGED, Guard.MAX_DELETE}
     return tuple(
         Refusal(guard, why)
         for guard, judge in _GUARDS.items()
-        if guard not in allowed and (why := judge(plan, limits)) is not None
+        if guard not in passed and (why := judge(plan, limits)) is not None
     )
 
 

@@ -38,12 +38,20 @@ async def run(job: Job, *, confirm: Confirm) -> Report:
     """
     async with held(job):
         plan = selected(build_plan(job, await observe(job.protected())), job)
+        await tidy(job)
         if not plan.needs_apply:
             return Report(plan, Ending.IN_SYNC)
         refuse(plan, check(plan, job.limits, allow=job.allow))
         if plan.changes and not await confirm(plan):
             return Report(plan, Ending.DECLINED)
         return await execute(plan, job)
+
+
+async def tidy(job: Job) -> None:
+    """Keep what killed runs left under temporary names, now that the listing has come across it."""
+    for side in SIDES:
+        if job.policy.direction.writes(side):
+            await job.stores[side].clean()
 
 
 async def look(job: Job) -> Plan:

@@ -93,6 +93,23 @@ class State:
         path.rename(aside)
         return aside
 
+    @classmethod
+    def recovered(cls, directory: Path, suffix: str) -> State:
+        """The state; a damaged one is set aside first and an empty one takes its place."""
+        try:
+            state = cls(directory)
+            try:
+                if state.check() == "ok":
+                    return state
+            except StateDamaged:
+                state.close()
+                raise
+            state.close()
+        except StateDamaged:
+            pass
+        cls.set_aside(directory, suffix)
+        return cls(directory)
+
     def close(self) -> None:
         """Close the database."""
         with self._lock:

@@ -1,1 +1,48 @@
-"""One file per scheme or family of places that hold items."""
+"""One file per scheme or family of places that hold items.
+
+Outside packages add theirs by the entry point group ``trueup.stores``: a name (the URL's scheme) and a callable of the
+form of `Open`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from trueup.core.errors import UsageError
+from trueup.protocols import Opening, Store
+
+Open = Callable[[str, Opening], Store]
+"""Opens the side that a URL names."""
+
+_OURS = {
+    "file": "trueup.stores.file:open_url",
+    "memory": "trueup.stores.memory:open_url",
+}
+
+
+def scheme_of(url: str) -> str:
+    """The scheme of a URL; a plain path is a ``file``."""
+    scheme, separator, _ = url.partition("://")
+    return scheme.lower() if separator and scheme.isalnum() else "file"
+
+
+def open_store(url: str, opening: Opening) -> Store:
+    """The store that holds what a URL names.
+
+    Raises:
+        UsageError: If no store knows the scheme.
+        StoreError: If the store knows that there is no such place.
+    """
+    scheme = scheme_of(url)
+    if scheme in _OURS:
+        module, _, name = _OURS[scheme].partition(":")
+        opener: Open = getattr(import_module(module), name)
+        return opener(url, opening)
+    found = entry_points(group="trueup.stores", name=scheme)
+    if not found:
+        known = sorted({*_OURS, *(point.name for point in entry_points(group="trueup.stores"))})
+        raise UsageError(f"no store for {scheme}://", why=f"there are {', '.join(known)}", attempt="trueup help stores")
+    opener = next(iter(found)).load()
+    return opener(url, opening)

@@ -41,6 +41,8 @@ class Tuning:
     """Further attempts after the first."""
     retry_delay_seconds: float = 0.5
     """Before the first further attempt; doubled, with jitter, for each one after."""
+    bytes_per_second: int | None = None
+    """Bandwidth of each side, all items together; None: no limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from urllib.parse import unquote, urlsplit
 
-from trueup.core.errors import AccessDenied, Locked, NotFound, StoreError
+from trueup.core.errors import AccessDenied, Locked, NotFound, StoreError, UsageError
 from trueup.core.model import (
     DIRECTORY_CONTENT,
     DIRECTORY_TOKEN,
@@ -22,7 +24,7 @@ from trueup.core.model import (
     is_directory,
 )
 from trueup.core.tree import Names
-from trueup.protocols import Discarded, Filter, Properties, Source, Threads, Trash, Written
+from trueup.protocols import Discarded, Filter, Opening, Properties, Source, Threads, Trash, Written
 from trueup.stores.file import place
 from trueup.stores.file.scan import Scan
 from trueup.stores.file.write import Folder
@@ -92,15 +94,14 @@ class FileStore:
         return await self._threads(self._stat, key)
 
     def _stat(self, key: Key) -> Entry | None:
-        import stat
-
         if place.problem(key) is not None:
             return None
-        try:
-            with place.translated(key), place.parent(self.root, key) as (dir_fd, name):
-                status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-        except NotFound:
-            return None
+        with place.translated(key):
+            try:
+                with place.parent(self.root, key) as (dir_fd, name):
+                    status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
         mode = stat.S_IMODE(status.st_mode)
         if stat.S_ISDIR(status.st_mode):
             entry = Entry(DIRECTORY_TOKEN, DIRECTORY_CONTENT, status.st_mtime_ns, mode)
@@ -231,6 +232,18 @@ class FileStore:
 
     def _own(self, *names: str) -> str:
         return os.path.join(self.root, place.RESERVED, *names)
+
+
+def open_url(url: str, opening: Opening) -> FileStore:
+    """The folder of a path or a ``file://`` URL."""
+    if url.lower().startswith("file://"):
+        parts = urlsplit(url)
+        if parts.netloc not in ("", "localhost"):
+            raise UsageError(f"{url} names another host", attempt=f"file:///{parts.netloc}{parts.path}")
+        url = unquote(parts.path, errors="surrogateescape")
+    return FileStore(
+        url, threads=opening.threads, unique=opening.unique, filter=opening.filter, trash=opening.trash
+    )
 
 
 def _existing(root: str) -> str:

@@ -1,0 +1,89 @@
+"""Find out what could keep runs from working, before they do; each finding with its remedy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trueup.core.errors import TrueupError
+from trueup.core.model import Side
+from trueup.core.tree import SIDES
+from trueup.engine.ambient import Ambient
+from trueup.engine.job import Job
+from trueup.engine.state import State
+
+LOW_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One thing that was examined."""
+
+    check: str
+    ok: bool
+    detail: str = ""
+    fix: str = ""
+    """What to do; empty when all is well."""
+
+
+async def examine(
+    directory: Path,
+    opened: Callable[[], Awaitable[State]],
+    jobs: Iterable[tuple[str, Callable[[], Awaitable[Job]]]],
+    ambient: Ambient,
+) -> list[Diagnosis]:
+    """Examine the state and each target. Writes nothing on any side."""
+    found = [await _state(directory, opened, ambient)]
+    for name, make in jobs:
+        try:
+            job = await make()
+        except TrueupError as error:
+            found.append(Diagnosis(name, ok=False, detail=str(error), fix=error.attempt))
+            continue
+        for side in SIDES:
+            found += await _side(name, job, side)
+    return found
+
+
+async def _state(directory: Path, opened: Callable[[], Awaitable[State]], ambient: Ambient) -> Diagnosis:
+    try:
+        state = await opened()
+        answer = await ambient.threads(state.check)
+        free = shutil.disk_usage(directory).free
+    except TrueupError as error:
+        return Diagnosis("state", ok=False, detail=str(error), fix=error.attempt)
+    if answer != "ok":
+        return Diagnosis("state", ok=False, detail=answer, fix="sync with --allow corrupt-state")
+    if free < LOW_BYTES:
+        return Diagnosis("state", ok=False, detail=f"{free} bytes free in {directory}", fix="free some space")
+    return Diagnosis("state", ok=True, detail=str(directory))
+
+
+async def _side(name: str, job: Job, side: Side) -> list[Diagnosis]:
+    store = job.stores[side]
+    what = f"{name} {side}"
+    try:
+        free = await store.free_bytes()
+        marker = await store.marker()
+    except TrueupError as error:
+        return [Diagnosis(what, ok=False, detail=str(error), fix=error.attempt)]
+    found = [Diagnosis(what, ok=True, detail=store.properties.location)]
+    expected = job.state.markers(job.state.find_target(job.target)).get(side)
+    if expected is not None and marker != expected:
+        fix = "mount what belongs there; if it moved on purpose: sync with --allow other-root"
+        found.append(Diagnosis(f"{what} identity", ok=False, detail="another root than last time", fix=fix))
+    if free is not None and free < LOW_BYTES:
+        found.append(Diagnosis(f"{what} room", ok=False, detail=f"{free} bytes free", fix="free some space"))
+    if job.policy.direction.writes(side) and not await job.ambient.threads(_writable, store.properties.location):
+        fix = f"give yourself write permission: chmod u+w {store.properties.location}"
+        found.append(Diagnosis(f"{what} writable", ok=False, detail="no permission to write", fix=fix))
+    found += [Diagnosis(f"{what} promises", ok=True, detail=notice) for notice in store.properties.notices]
+    return found
+
+
+def _writable(location: str) -> bool:
+    paths = [part.partition("=")[2] or part for part in location.split("\n")]
+    return all(os.access(path, os.W_OK | os.X_OK) for path in paths if path.startswith("/"))

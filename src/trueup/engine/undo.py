@@ -1,0 +1,155 @@
+"""Take a run back: an ordinary plan that expects the versions which that run wrote.
+
+What was changed since is found out by the same compare-and-swap as always and left alone; what was pruned from the
+trash cannot come back, and the plan says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from trueup.core.errors import UsageError
+from trueup.core.model import (
+    DIRECTORY_CONTENT,
+    DIRECTORY_TOKEN,
+    Content,
+    Entry,
+    Key,
+    Kind,
+    Side,
+    Token,
+    is_directory,
+    key_bytes,
+)
+from trueup.core.plan import Item, Observed, Phase, Plan, Ref, Step
+from trueup.core.reconcile import Reason
+from trueup.core.report import Outcome, Status
+from trueup.core.table import Verb
+from trueup.core.tree import SIDES
+from trueup.engine.job import Job
+from trueup.engine.journal import RunRecord
+
+
+async def undo_plan(job: Job, record: RunRecord) -> Plan:
+    """The plan that takes a run back.
+
+    Raises:
+        UsageError: If the run did nothing that could be taken back.
+    """
+    done = {outcome.step: outcome for outcome in record.outcomes if outcome.status is Status.DONE}
+    builder = _Undo(job, done)
+    kept = {side: {item.handle for item in await job.stores[side].kept()} for side in SIDES}
+    items: list[Item] = []
+    for item in record.plan.items:
+        items += await builder.inverse(item, kept)
+    if not items:
+        raise UsageError(f"run {record.summary.id} wrote nothing that could be taken back", attempt="trueup history ls")
+    items = _ordered(items)
+    return Plan(
+        target=job.target,
+        policy=record.plan.policy,
+        items=tuple(sorted(items, key=lambda item: key_bytes(item.key))),
+        observed={side: await _observed(job, side) for side in SIDES},
+        ancestors=record.plan.ancestors,
+        made_ns=job.ambient.clock.now_ns(),
+        undoes=record.summary.id,
+    )
+
+
+async def _observed(job: Job, side: Side) -> Observed:
+    store = job.stores[side]
+    markers = job.state.markers(job.state.find_target(job.target))
+    return Observed(
+        location=store.properties.location,
+        marker=await store.marker(),
+        expected_marker=markers.get(side),
+        free_bytes=await store.free_bytes(),
+    )
+
+
+class _Undo:
+    def __init__(self, job: Job, done: Mapping[str, Outcome]) -> None:
+        self.job = job
+        self.done = done
+        self.count = 0
+
+    async def inverse(self, item: Item, kept: Mapping[Side, set[str]]) -> list[Item]:
+        """The items that take one item back: itself, and a sibling that it made."""
+        steps: dict[Key, list[Step]] = {}
+        impossible = False
+        for step in reversed(item.steps):
+            outcome = self.done.get(step.id)
+            if outcome is None or step.verb in (Verb.ADOPT, Verb.SAVE):
+                continue
+            pruned = outcome.kept is not None and outcome.kept not in kept[step.side]
+            destroyed = outcome.kept is None and step.expect not in (None, DIRECTORY_TOKEN)
+            if pruned or destroyed:
+                impossible = True
+            else:
+                steps.setdefault(step.key, []).extend(self._inverse_step(item, step, outcome))
+        if impossible:
+            return [self._item(item, item.key, (), Reason.BLOCKED, await self._seen(item.key))]
+        return [
+            self._item(item, key, tuple(inverse), Reason.UNDO, await self._seen(key)) for key, inverse in steps.items()
+        ]
+
+    async def _seen(self, key: Key) -> dict[Side, Entry | None]:
+        return {side: await self.job.stores[side].stat(key) for side in SIDES}
+
+    def _item(
+        self, item: Item, key: Key, steps: tuple[Step, ...], reason: Reason, seen: Mapping[Side, Entry | None]
+    ) -> Item:
+        local, remote = (seen[side] for side in SIDES)
+        deletes = any(step.verb is Verb.DELETE for step in steps)
+        replaces = any(step.verb is Verb.REPLACE_KIND for step in steps)
+        phase = Phase.REPLACE if replaces else Phase.DELETE if deletes else Phase.WRITE
+        agreed = item.ancestor if key == item.key else None
+        return Item(key, reason, local, remote, item.ancestor, steps, phase, agreed)
+
+    def _inverse_step(self, item: Item, step: Step, outcome: Outcome) -> list[Step]:
+        written = DIRECTORY_TOKEN if outcome.token is None and is_directory(step.key) else outcome.token
+        old = item.side(step.side)
+        value = _kept_ref(step, old, outcome.kept)
+        match step.verb:
+            case Verb.DELETE:
+                return [self._step(step, Verb.PUT, None, value)]
+            case Verb.REPLACE_KIND:
+                return self._saved(step, Verb.REPLACE_KIND, written, value)
+            case _ if value is None:
+                return self._saved(step, Verb.DELETE, written, None)
+            case _:
+                return self._saved(step, Verb.PUT, written, value)
+
+    def _saved(self, step: Step, verb: Verb, expect: Token | None, value: Ref | None) -> list[Step]:
+        """An undo keeps what it replaces, so that it can be undone."""
+        saves = []
+        if expect not in (None, DIRECTORY_TOKEN):
+            saves = [self._step(step, Verb.SAVE, expect, None)]
+        last = self._step(step, verb, expect, value)
+        return [*saves, replace(last, needs=tuple(save.id for save in saves))]
+
+    def _step(self, step: Step, verb: Verb, expect: Token | None, value: Ref | None) -> Step:
+        self.count += 1
+        return Step(f"u{self.count}", step.key, step.side, verb, expect, value)
+
+
+def _kept_ref(step: Step, old: object, handle: str | None) -> Ref | None:
+    """What was there before, as content to write; None if nothing was."""
+    if not isinstance(old, Entry):
+        return None
+    if old.content.kind is Kind.DIRECTORY:
+        return Ref(step.side, step.key, DIRECTORY_TOKEN, DIRECTORY_CONTENT) if step.verb is Verb.DELETE else None
+    content = Content(Kind.FILE, old.content.size, old.content.fingerprint)
+    return Ref(step.side, step.key, old.token, content, old.modified_ns, old.mode, kept=handle)
+
+
+def _ordered(items: list[Item]) -> list[Item]:
+    """What a directory holds goes before a file takes its place back."""
+    names = {item.key for item in items if item.phase is Phase.REPLACE}
+    ordered = []
+    for item in items:
+        below = any(item.key.startswith(f"{name}/") for name in names)
+        deletes = item.phase is Phase.DELETE
+        ordered.append(replace(item, phase=Phase.CLEAR) if below and deletes and not is_directory(item.key) else item)
+    return ordered
