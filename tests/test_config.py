@@ -547,7 +547,7 @@ def test_a_command_is_hidden_because_it_may_hold_a_secret_itself(world: World) -
         ('{ command = "false hunter2" }', "false gave no secret - exit status 1"),
         ('{ command = "./nowhere hunter2" }', "./nowhere cannot be run for a secret - No such file"),
         ('{ command = ["printf", "\\\\377"] }', "printf gave no secret - its output is not UTF-8"),
-        ('{ command = "sh -c 'sleep 9' hunter2" }', "sh gave no secret within"),
+        ('{ command = ["sh", "-c", "sleep 9", "hunter2"] }', "sh gave no secret within"),
         ('{ keyring = "s3/other" }', "the keyring holds nothing for s3/other"),
         ('{ keyring = "locked/me" }', "the keyring does not answer for locked/me - locked"),
     ],
