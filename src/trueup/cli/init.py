@@ -1,0 +1,207 @@
+"""``trueup init``: write a first ``trueup.toml``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from trueup.core.errors import ConfigError, UsageError
+
+DELETES = {
+    "propagate": "delete it there too; it stays in the trash",
+    "restore": "bring it back from there",
+    "report": "leave both as they are, and say so",
+}
+"""What a deletion on one side can mean for the other, in the order in which it is asked."""
+
+_LATER = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|~")
+"""A place that is not relative to the current folder: a URL, a bucket, a home folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the file will say."""
+
+    name: str
+    local: str
+    remote: str
+    deletes: str
+
+
+@click.command(short_help="Write a first trueup.toml.")
+@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--local", metavar="PATH", help="The folder on this machine.")
+@click.option("--remote", metavar="PLACE", help="The other side: a path or a URL.")
+@click.option("--name", metavar="NAME", help="What to call the target; else the name of the local folder.")
+@click.option("--deletes", type=click.Choice(list(DELETES)), help="What a deletion on one side means for the other.")
+@click.option("--yes", is_flag=True, help="Ask nothing: local is the current folder, deleted files are restored.")
+@click.option("--force", is_flag=True, help="Replace a configuration that is there.")
+def init(
+    *,
+    folder: Path,
+    local: str | None,
+    remote: str | None,
+    name: str | None,
+    deletes: str | None,
+    yes: bool,
+    force: bool,
+) -> None:
+    """Write a first trueup.toml, with comments, into DIR (else the current folder).
+
+    \b
+    Examples:
+      trueup init
+      trueup init --local site --remote /srv/backup/site --deletes propagate
+      trueup init --remote ~/backup --yes
+
+    What is missing is asked. Paths are relative to the current folder.
+    """
+    file = folder / "trueup.toml"
+    _refuse_to_replace(folder, force=force)
+    if yes:
+        local, deletes = local or ".", deletes or "restore"
+    missing = [f"--{option}" for option, value in _given(local, remote, deletes).items() if not value]
+    if missing and (yes or not _interactive()):
+        raise UsageError(
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing",
+            why="nobody can be asked" if not yes else "--yes has no answer for it",
+            attempt="trueup init --local PATH --remote PLACE --deletes propagate|restore|report",
+        )
+    local = local or click.prompt("Local folder", default=".", err=True)
+    remote = remote or click.prompt("Other side (a path or a URL)", err=True)
+    deletes = deletes or _ask_deletes()
+    _refuse_nested(local, remote)
+    answers = Answers(name or _name(local), _relative(local, folder), _relative(remote, folder), deletes)
+    text = _text(answers)
+    _validate(file, text)
+    _write(file, text, force=force)
+    click.echo(f"{file}: written. Next: trueup status")
+
+
+def _given(local: str | None, remote: str | None, deletes: str | None) -> dict[str, str | None]:
+    return {"local": local, "remote": remote, "deletes": deletes}
+
+
+def _interactive() -> bool:
+    return sys.stdin.isatty()
+
+
+def _ask_deletes() -> str:
+    click.echo("When a file is deleted on one side, what should happen on the other?", err=True)
+    for word, meaning in DELETES.items():
+        click.echo(f"  {word:10} {meaning}", err=True)
+    answer: str = click.prompt("Deletions", type=click.Choice(list(DELETES)), err=True)
+    return answer
+
+
+def _refuse_to_replace(folder: Path, *, force: bool) -> None:
+    from trueup.config.document import locate
+
+    try:
+        there = locate(folder.resolve())
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be used", why=error.strerror or "") from error
+    if there is not None and there.parent == folder.resolve() and not force:
+        raise UsageError(
+            f"{there} configures this folder already", why="it would be replaced", attempt="trueup init --force"
+        )
+
+
+def _refuse_nested(local: str, remote: str) -> None:
+    """One side inside the other would be copied into itself, run after run."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", remote):
+        return
+    sides = [_resolved(side) for side in (local, remote)]
+    if sides[0].is_relative_to(sides[1]) or sides[1].is_relative_to(sides[0]):
+        raise UsageError("one side is inside the other", why=f"{sides[0]} and {sides[1]}")
+
+
+def _resolved(place: str) -> Path:
+    try:
+        return Path(place).expanduser().resolve()
+    except RuntimeError as error:
+        raise UsageError(f"there is no such user: {place}") from error
+
+
+def _name(local: str) -> str:
+    """A legal name made of the folder's."""
+    from trueup.config.settings import RESERVED
+
+    name = re.sub(r"[^\w.@-]+", "-", _resolved(local).name).lstrip("-.@") or "site"
+    return f"{name}-folder" if name in RESERVED else name
+
+
+def _relative(place: str, folder: Path) -> str:
+    """A path that is typed in the current folder, as a file in another one writes it."""
+    if _LATER.match(place) or Path(place).is_absolute():
+        return place
+    path = os.path.relpath(place, folder)
+    return path if path.startswith("..") else "." if path == "." else f"./{path}"
+
+
+def _text(answers: Answers) -> str:
+    from trueup.config.problems import dotted
+    from trueup.core.strategy import Conflict, Deletes, Direction, Keep
+
+    def words(choices: type[Conflict | Deletes | Direction | Keep]) -> str:
+        return " | ".join(choices)
+
+    return f"""\
+# What trueup keeps in agreement. Relative paths are relative to this file.
+# All settings: trueup config show; after an edit: trueup config check
+
+[{dotted(("targets", answers.name))}]
+kind = "folder"
+local = {_quoted(answers.local)}
+remote = {_quoted(answers.remote)}
+direction = "bidirectional"  # {words(Direction)}
+conflict = "manual"  # {words(Conflict)}
+deletes = {_quoted(answers.deletes)}  # {words(Deletes)}
+# exclude = ["*.tmp"]  # more patterns, as in .gitignore
+# max_delete = "20%"  # a run that would delete more is refused; a count, or a percentage
+# keep = "all"  # replaced and deleted versions kept in the trash: {words(Keep)}
+"""
+
+
+def _quoted(text: str) -> str:
+    """A TOML string; JSON's differ only in DEL, which TOML wants escaped."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _validate(file: Path, text: str) -> None:
+    """Nothing is written that would be refused later."""
+    from trueup.config.document import parse
+    from trueup.config.layers import Reader
+    from trueup.config.problems import Problem, Source, refuse
+    from trueup.config.secret import Place
+
+    problems: list[Problem] = []
+    try:
+        document = parse(file.resolve(), text.encode(), Source.PROJECT, problems)
+        if document is not None:
+            Reader(document, Place(file.resolve().parent, os.environ, file.parent), problems).layer()
+        refuse(problems)
+    except UnicodeEncodeError as error:
+        raise UsageError("a name is not UTF-8", why="TOML cannot hold it") from error
+    except ConfigError as error:
+        raise UsageError("that cannot be configured", why=str(error)) from error
+
+
+def _write(file: Path, text: str, *, force: bool) -> None:
+    """A file that appeared meanwhile is not replaced either; one that is replaced is so at once."""
+    new = file.with_name(f".{file.name}.{os.getpid()}.new") if force else file
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with new.open("x", encoding="utf-8") as opened:
+            opened.write(text)
+        new.replace(file)
+    except FileExistsError as error:
+        raise UsageError(f"{new} is there already", attempt="trueup init --force") from error
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written", why=error.strerror or str(error)) from error
