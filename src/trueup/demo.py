@@ -1,0 +1,172 @@
+"""The main job on real files, in a workspace of its own: what `trueup demo` and `make demo` show.
+
+Every line that begins with ``$`` is the real command, run as a person would run it. Each kind of target adds its part.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_CONFIG = """\
+# Two folders kept in agreement, in both directions.
+[targets.site]
+kind = "folder"
+local = "site"
+remote = "share"        # a path here; a URL such as file:///srv/share works the same
+deletes = "propagate"   # what is deleted on one side goes to the trash of the other
+"""
+
+_YEAR_AGO_SECONDS = 365 * 24 * 3600
+
+
+class DemoFailed(Exception):
+    """A command of the demo did not end as it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A folder with a configuration, two sides, and a state of its own."""
+
+    root: Path
+
+    @property
+    def local(self) -> Path:
+        """The folder of the person who runs the demo."""
+        return self.root / "site"
+
+    @property
+    def remote(self) -> Path:
+        """The folder that everybody shares."""
+        return self.root / "share"
+
+    def write(self, side: Path, name: str | bytes, text: str) -> None:
+        """Write a file that looks as if it had been there for a while."""
+        path = side / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        then = time.time() - _YEAR_AGO_SECONDS
+        os.utime(path, (then, then))
+
+    def say(self, text: str) -> None:
+        """Explain what comes next."""
+        sys.stdout.write(f"\n{text}\n")
+        sys.stdout.flush()
+
+    def run(self, *arguments: str, expect: Sequence[int] = (0,)) -> None:
+        """Run the real command in the workspace and show it.
+
+        Raises:
+            DemoFailed: If it does not end with one of the expected exit codes.
+        """
+        sys.stdout.write(f"\n$ trueup {' '.join(arguments)}\n")
+        sys.stdout.flush()
+        environment = {**os.environ, "TRUEUP_STATE": str(self.root / "state")}
+        command = [sys.executable, "-m", "trueup", *arguments]
+        code = subprocess.run(command, cwd=self.root, env=environment, check=False).returncode  # noqa: S603  # ourselves
+        if code not in expect:
+            raise DemoFailed(f"trueup {' '.join(arguments)} ended with {code} instead of {expect[0]}")
+        if code:
+            sys.stdout.write(f"(exit code {code})\n")
+
+
+def run(directory: Path | None = None, *, keep: bool = False) -> None:
+    """Run the demo.
+
+    Args:
+        directory: Where to make the workspace; default: a temporary one.
+        keep: Whether the workspace stays.
+
+    Raises:
+        DemoFailed: If something does not go as it should.
+    """
+    root = directory or Path(tempfile.mkdtemp(prefix="trueup-demo-"))
+    root.mkdir(parents=True, exist_ok=True)
+    workspace = Workspace(root)
+    try:
+        for part in PARTS:
+            part(workspace)
+    finally:
+        if not keep and directory is None:
+            shutil.rmtree(root)
+    _say_goodbye(workspace, keep=keep or directory is not None)
+
+
+def folders(workspace: Workspace) -> None:
+    """Two folders that drift apart in every way there is."""
+    workspace.say("Two folders: yours (site/) and the one everybody shares (share/). The first sync is a union.")
+    _furnish(workspace)
+    workspace.run("sync", "site", "--yes")
+    workspace.say("A day's work on both sides: new, changed, deleted, moved and clashing files, odd names, a link.")
+    _drift(workspace)
+    workspace.run("status", expect=(4,))
+    workspace.say("The plan says what would be done, and why. Nothing has been written yet.")
+    workspace.run("plan", "site", expect=(4,))
+    workspace.say("Carry it out. What is replaced or deleted goes to the trash; the conflict waits for you.")
+    workspace.run("sync", "site", "--yes", expect=(4,))
+    workspace.say("A second run finds nothing to do.")
+    workspace.run("sync", "site", "--yes", expect=(4,))
+    workspace.say("One file was changed on both sides. See it, and decide.")
+    workspace.run("conflicts", "ls", "site", expect=(0, 4))
+    workspace.run("diff", "site", "pages/prices.txt", expect=(0, 3))
+    workspace.run("conflicts", "resolve", "site", "pages/prices.txt", "--keep", "local", "--yes")
+    workspace.run("status")
+    workspace.say("That was the wrong decision? Every run can be taken back.")
+    workspace.run("history", "ls")
+    workspace.run("undo", "last", "--yes")
+    workspace.run("status", expect=(4,))
+
+
+def _furnish(workspace: Workspace) -> None:
+    for n in range(12):
+        workspace.write(workspace.local, f"pages/page-{n:02}.html", f"<h1>Page {n}</h1>\n" * (n + 1))
+    workspace.write(workspace.local, "pages/prices.txt", "tea 3\ncoffee 4\ncake 5\n")
+    workspace.write(workspace.local, "images/logo.svg", "<svg/>\n")
+    workspace.write(workspace.local, "images/banner.svg", "<svg width='10'/>\n")
+    workspace.write(workspace.local, "README", "read me\n")
+    workspace.write(workspace.remote, "reports/2026/march.csv", "a,b\n1,2\n")
+    workspace.write(workspace.remote, "reports/2026/april.csv", "a,b\n3,4\n")
+    workspace.write(workspace.remote, "notes.txt", "from the team\n")
+
+
+def _drift(workspace: Workspace) -> None:
+    local, remote = workspace.local, workspace.remote
+    workspace.write(local, "pages/new.html", "<h1>New here</h1>\n")
+    workspace.write(remote, "pages/added-by-team.html", "<h1>New there</h1>\n")
+    workspace.write(local, "pages/page-01.html", "<h1>Page 1, better</h1>\n")
+    workspace.write(remote, "notes.txt", "from the team, second thoughts\n")
+    (local / "pages/page-02.html").unlink()
+    (remote / "pages/page-03.html").unlink()
+    (local / "images").rename(local / "pictures")
+    workspace.write(local, "pages/prices.txt", "tea 3\ncoffee 5\ncake 5\n")
+    workspace.write(remote, "pages/prices.txt", "tea 4\ncoffee 4\ncake 5\n")
+    (local / "README").unlink()
+    workspace.write(local, "README/index.txt", "a file became a folder\n")
+    workspace.write(local, "odd/two\nlines.txt", "a name of two lines\n")
+    workspace.write(local, b"odd/caf\xe9.txt", "a name that is not UTF-8\n")
+    (remote / "empty").mkdir()
+    (local / "link-to-notes").symlink_to("notes.txt")
+
+
+def _say_goodbye(workspace: Workspace, *, keep: bool) -> None:
+    workspace.say("That was the real thing, on real files. Next, in a folder of yours:")
+    lines = [
+        "  trueup sync folder ./site /mnt/share/site --dry-run   what would be done, nothing written",
+        "  trueup init                                           write a trueup.toml, then just: trueup sync",
+        "  trueup help                                           all commands, with examples",
+    ]
+    if keep:
+        lines.append(f"  cd {workspace.root} && TRUEUP_STATE=$PWD/state trueup status   play on with this workspace")
+    else:
+        lines.append("  trueup demo --keep                                    the same, and the workspace stays")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+PARTS = (folders,)
