@@ -1,0 +1,34 @@
+"""The command line. Commands are loaded when they are called: ``trueup --help`` imports no engine."""
+
+from __future__ import annotations
+
+from trueup.cli.group import Listed, Root
+
+COMMANDS: dict[str, Listed] = {
+    "status": Listed("plan:status", "Look", "Say how each target stands."),
+    "plan": Listed("plan:plan", "Look", "Show what sync would do, and why."),
+    "diff": Listed("diff:diff", "Look", "Show how the two versions of an item differ."),
+    "verify": Listed("plan:verify", "Look", "Read and compare every byte of both sides."),
+    "sync": Listed("sync:sync", "Act", "Bring both sides into agreement."),
+    "apply": Listed("apply:apply", "Act", "Carry out a plan that was saved before."),
+    "conflicts": Listed("conflicts:conflicts", "Act", "List, show and resolve conflicts."),
+    "undo": Listed("history:undo", "Act", "Take a run back."),
+    "watch": Listed("watch:watch", "Act", "Sync whenever something changes."),
+    "history": Listed("history:history", "Remember", "List and show runs."),
+    "trash": Listed("trash:trash", "Remember", "List, restore and prune replaced and deleted versions."),
+    "init": Listed("init:init", "Set up", "Write a first trueup.toml."),
+    "config": Listed("config:config", "Set up", "Show and check the configuration."),
+    "trust": Listed("trust:trust", "Set up", "Let a configuration file run commands."),
+    "doctor": Listed("doctor:doctor", "Set up", "Find what keeps runs from working."),
+    "completion": Listed("completion:completion", "Set up", "Complete commands in your shell."),
+    "demo": Listed("demo:demo", "Set up", "See it work, on throw-away folders."),
+    "help": Listed("topics:topics", "Set up", "Explain exit codes, symbols, configuration, guards."),
+}
+"""Every command: where it is (below `trueup.cli`), the heading that lists it, and what its help says first."""
+
+root = Root(COMMANDS)
+
+
+def main() -> None:
+    """The ``trueup`` command; exits with one of the documented exit codes."""
+    root.main()

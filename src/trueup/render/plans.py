@@ -1,0 +1,276 @@
+"""A plan as text: what would be done, why, and what to type next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from trueup.core.check import Refusal
+from trueup.core.codec import digest
+from trueup.core.model import LOCAL, REMOTE, Kind
+from trueup.core.plan import Item, Plan, Step
+from trueup.core.reconcile import CONFLICTS, Reason
+from trueup.core.strategy import Keep
+from trueup.core.table import Verb
+from trueup.render.names import count, pad, printable, size, width
+from trueup.render.text import Line, columns, line
+from trueup.render.wording import (
+    CONFLICT,
+    CREATE,
+    DELETE,
+    DOWNLOAD,
+    IDLE_MARKS,
+    KEEP,
+    MARKS,
+    MOVE,
+    SAVE,
+    SIBLING,
+    UNKNOWN,
+    UPDATE,
+    UPLOAD,
+    Mark,
+    principals,
+    reason_text,
+    step_mark,
+)
+
+SHOWN = 200
+"""Lines of each group before "... and N more"."""
+
+WITHIN = frozenset({CREATE, UPDATE, DELETE, MOVE})
+"""Marks that do not say which side they write; the line does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How the commands of this plan are typed."""
+
+    target: str
+    """``photos``, or ``folder ~/photos /mnt/photos``; quoted for a shell."""
+    flags: str = ""
+    """Settings that were given as flags and have to be given again, with a leading blank."""
+    next: str = ""
+    """The next command; empty to leave that to the plan."""
+
+
+def plan_lines(plan: Plan, words: Words, *, verbose: int = 0, refusals: Sequence[Refusal] = ()) -> list[Line]:
+    """The whole plan.
+
+    Args:
+        plan: The plan.
+        words: How its commands are typed.
+        verbose: 1 shows every line and the items that are only remembered or skipped, 2 the steps and versions too.
+        refusals: Guards that would stop it.
+    """
+    lines = [*headline(plan), *_notices(plan)]
+    for group in _groups(plan, verbose):
+        lines += _group_lines(group, plan, verbose)
+    lines += [line(), *footer(plan, words, refusals)]
+    return lines
+
+
+def headline(plan: Plan) -> list[Line]:
+    """The target, where its sides are, and what could not be seen."""
+    seen = plan.observed
+    places = " <> ".join(printable(seen[side].location) for side in (LOCAL, REMOTE) if side in seen)
+    undoing = f"  undoes {printable(plan.undoes)}" if plan.undoes else ""
+    return [((printable(plan.target.name), "bold"), (f"  {places}  {plan.policy.direction.value}{undoing}", "dim"))]
+
+
+def _notices(plan: Plan) -> Iterator[Line]:
+    for side, seen in plan.observed.items():
+        if not seen.complete:
+            hidden = f"; {count(seen.hidden, 'known item')} not seen" if seen.hidden else ""
+            why = printable(seen.why or "the listing broke off")
+            yield (
+                (f"  {UNKNOWN} ", UNKNOWN.style),
+                (f"{side} as a whole: {why}{hidden}. Nothing is deleted; what was not seen stays as it is", ""),
+            )
+        for notice in seen.notices:
+            yield line(f"  note: {side}: {printable(notice)}", "dim")
+    if plan.damaged_ancestors:
+        some = ", ".join(printable(key) for key in plan.damaged_ancestors[:3])
+        more = ", ..." if len(plan.damaged_ancestors) > 3 else ""
+        yield line(
+            f"  note: {count(len(plan.damaged_ancestors), 'record')} of the last agreement cannot be believed "
+            f"({some}{more}); decided as if there were none",
+            "yellow",
+        )
+
+
+def _groups(plan: Plan, verbose: int) -> Iterator[list[Item]]:
+    """Changes, what stays as it is, what is unknown, what waits for a person."""
+    quiet = frozenset() if verbose else frozenset({Reason.ADOPT, Reason.AGREE, Reason.SKIPPED})
+    groups: tuple[list[Item], ...] = ([], [], [], [])
+    for item in plan.items:
+        if item.is_change:
+            groups[0].append(item)
+        elif item.reason in CONFLICTS:
+            groups[3].append(item)
+        elif item.reason in (Reason.UNKNOWN, Reason.BLOCKED):
+            groups[2].append(item)
+        elif item.reason not in quiet:
+            groups[1].append(item)
+    yield from (group for group in groups if group)
+
+
+def _group_lines(group: Sequence[Item], plan: Plan, verbose: int) -> Iterator[Line]:
+    shown = group if verbose else group[:SHOWN]
+    rows = [(item, step) for item in shown for step in principals(item) or (None,)]
+    cells = [_cells(item, step, plan) for item, step in rows]
+    widths = columns([row[1:] for row in cells])
+    previous: Item | None = None
+    for (item, _), (mark, key, amount, why) in zip(rows, cells, strict=True):
+        flushed = " " * max(0, widths[1] - width(amount)) + amount
+        yield (
+            (f"  {mark_text(mark)}", mark.style),
+            (f"  {pad(key, widths[0])}  {flushed}  {why}", ""),
+        )
+        if verbose > 1 and item is not previous:
+            yield from _detail_lines(item)
+        previous = item
+    if len(group) > len(shown):
+        yield line(f"    ... and {len(group) - len(shown):,} more (-v shows all)", "dim")
+
+
+def mark_text(mark: Mark) -> str:
+    """Sign and word in columns."""
+    return f"{mark.sign:<2} {mark.word:<8}"
+
+
+def item_mark(item: Item, step: Step | None) -> Mark:
+    """The mark of an item's line."""
+    return step_mark(step) if step else IDLE_MARKS.get(item.reason, KEEP)
+
+
+def _cells(item: Item, step: Step | None, plan: Plan) -> tuple[Mark, str, str, str]:
+    mark = item_mark(item, step)
+    why = reason_text(item, plan, step)
+    if step is not None and mark in WITHIN:
+        why = f"on {step.side}: {why}"
+    if item.destroys:
+        why += "; destroys the version there"
+    return mark, printable(step.key if step else item.key), _amount(item, step), why
+
+
+def _amount(item: Item, step: Step | None) -> str:
+    if step is not None and step.value is not None:
+        return size(step.value.content.size) if step.value.content.kind is Kind.FILE else ""
+    if step is None or step.verb is Verb.ADOPT:
+        return ""
+    seen = item.side(step.side)
+    content = getattr(seen, "content", None)
+    return size(content.size) if content is not None and content.kind is Kind.FILE else ""
+
+
+def _detail_lines(item: Item) -> Iterator[Line]:
+    for step in item.steps:
+        expect = f"expects {printable(step.expect)}" if step.expect is not None else "expects nothing there"
+        needs = f", after {', '.join(step.needs)}" if step.needs else ""
+        yield line(f"        {step.id} {step.verb.value} {printable(step.key)} on {step.side}: {expect}{needs}", "dim")
+
+
+def marks(items: Iterable[Item]) -> Counter[Mark]:
+    """How many lines of each mark the items make; saves and siblings are counted beside them."""
+    counts: Counter[Mark] = Counter()
+    for item in items:
+        steps = principals(item)
+        if not steps:
+            counts[item_mark(item, None)] += 1
+        for step in item.steps:
+            if step in steps:
+                counts[step_mark(step)] += 1
+            elif step.verb is Verb.SAVE:
+                counts[SAVE] += 1
+            elif step.verb is Verb.SIBLING:
+                counts[SIBLING] += 1
+    return counts
+
+
+_ARROWS = {UPLOAD: ("up", REMOTE), DOWNLOAD: ("down", LOCAL)}
+
+
+def totals(plan: Plan) -> Line:
+    """Counts of everything, bytes each way: ``> 5 up 12 MB  < 3 down 8 MB  - 1 delete  = 812 same``."""
+    counts = marks(plan.items)
+    spans: list[tuple[str, str]] = []
+    for mark in MARKS:
+        number = counts[mark]
+        if not number:
+            continue
+        if mark in _ARROWS:
+            word, side = _ARROWS[mark]
+            text = f"{mark.sign} {number:,} {word} {size(plan.bytes_to(side))}"
+        else:
+            text = f"{mark.sign} {number:,} {mark.word}".strip()
+        spans.append((text + "  ", mark.style))
+    spans.append((f"= {plan.agreed:,} same", ""))
+    return tuple(spans)
+
+
+def footer(plan: Plan, words: Words, refusals: Sequence[Refusal] = ()) -> list[Line]:
+    """Counts, what is destroyed, what is refused, the digest, and the next command."""
+    lines = [(("  ", ""), *totals(plan))]
+    if plan.destroys:
+        keep = f" (keep is {plan.policy.keep.value})" if plan.policy.keep is not Keep.ALL else ""
+        lines.append(line(f"  destroys {count(plan.destroys, 'version')}{keep}", "red"))
+    lines += refusal_lines(refusals)
+    lines.append(((f"  plan {digest(plan)}", "dim"), (f"   {words.next or next_command(plan, words, refusals)}", "")))
+    return lines
+
+
+def refusal_lines(refusals: Sequence[Refusal]) -> list[Line]:
+    """Each guard that stops the plan, and the option that lets one run pass."""
+    return [
+        ((f"  {'x refused':<11}", "red"), (f"  {printable(r.why)}; --allow {r.guard.value} lets one run pass", ""))
+        for r in refusals
+    ]
+
+
+def next_command(plan: Plan, words: Words, refusals: Sequence[Refusal] = ()) -> str:
+    """What to type next."""
+    if plan.undoes is not None:
+        return f"next: trueup undo {plan.undoes}"
+    if plan.changes or (plan.needs_apply and not plan.conflicts):
+        allow = "".join(f" --allow {refusal.guard.value}" for refusal in refusals)
+        return f"next: trueup sync {words.target}{words.flags}{allow}"
+    if plan.conflicts:
+        return f"next: trueup conflicts ls {words.target}{words.flags}"
+    if plan.unknown or not plan.complete:
+        return f"next: trueup doctor {words.target}"
+    return "nothing to do"
+
+
+def verdict(plan: Plan, *, by_content: bool = False) -> tuple[str, str]:
+    """One word or two for the state of a target, and its style: in sync, out of sync, conflicts, unknown."""
+    if not plan.complete:
+        return "unknown", UNKNOWN.style
+    if plan.changes:
+        return "out of sync", "yellow"
+    if plan.conflicts:
+        return "conflicts", CONFLICT.style
+    if plan.unknown:
+        return "in sync, as far as it can be seen", UNKNOWN.style
+    how = "by content" if by_content else "by metadata"
+    return f"in sync {how}", "green"
+
+
+def status_lines(plan: Plan, words: Words, *, by_content: bool = False, verbose: int = 0) -> list[Line]:
+    """A summary: one block for one target."""
+    state, style = verdict(plan, by_content=by_content)
+    lines: list[Line] = [((printable(plan.target.name), "bold"), ("  ", ""), (state, style))]
+    for side, seen in plan.observed.items():
+        items = count(seen.items, "item") if seen.complete else "not all seen"
+        lines.append(line(f"  {side:<8}{printable(seen.location)}  {items}", "dim"))
+    lines += _notices(plan)
+    if verbose:
+        for group in _groups(plan, verbose - 1):
+            lines += _group_lines(group, plan, verbose - 1)
+    lines.append((("  ", ""), *totals(plan)))
+    command = next_command(plan, words)
+    if plan.changes:
+        command = f"next: trueup plan {words.target}{words.flags}"
+    if command != "nothing to do":
+        lines.append(line(f"  {command}"))
+    return lines

@@ -1,0 +1,139 @@
+"""A report as text: what was done, what was not, and how to take it back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import assert_never
+
+from trueup.core.model import Kind
+from trueup.core.plan import Plan, Step
+from trueup.core.report import Ending, Outcome, Report, Status
+from trueup.core.table import Verb
+from trueup.render.names import count, duration, printable, size
+from trueup.render.plans import SHOWN, Words
+from trueup.render.text import Line, line
+from trueup.render.wording import ADOPT, DOWNLOAD, MARKS, STATUSES, UPLOAD, Mark, step_mark
+
+_UNCOUNTED = frozenset({Verb.SAVE, Verb.ADOPT})
+"""Done with the step that needs them; counting them would count an item twice."""
+
+
+def report_lines(report: Report, words: Words, *, verbose: int = 0) -> list[Line]:
+    """What became of a run.
+
+    Args:
+        report: The report.
+        words: How commands for its target are typed.
+        verbose: 1 shows every line, and what was done too.
+    """
+    name = printable(report.plan.target.name)
+    lines = [((name, "bold"), ("  ", ""), *_ending(report))]
+    lines += _outcomes(report, verbose)
+    lines += _open(report.plan, words)
+    if report.run is not None and report.counts[Status.DONE]:
+        lines.append(line(f"  run {report.run}   undo: trueup undo {report.run}", "dim"))
+    return lines
+
+
+def _ending(report: Report) -> Line:
+    match report.ending:
+        case Ending.IN_SYNC:
+            return (_in_sync(report.plan),)
+        case Ending.DECLINED:
+            return (("nothing was done", "yellow"),)
+        case Ending.INTERRUPTED:
+            return (("interrupted; what was done is recorded  ", "yellow"), *_done(report))
+        case Ending.APPLIED:
+            return (*_applied(report), *_done(report))
+        case _:
+            assert_never(report.ending)
+
+
+def _in_sync(plan: Plan) -> tuple[str, str]:
+    if not plan.complete or plan.unknown or plan.conflicts:
+        return "nothing could be done", "yellow"
+    return f"in sync: {count(plan.agreed, 'item')} the same", "green"
+
+
+def _applied(report: Report) -> Line:
+    counts = report.counts
+    bad = counts[Status.FAILED] + counts[Status.CHANGED] + counts[Status.SKIPPED]
+    items = _items_done(report)
+    chosen = len(report.plan.changes) if report.selected is None else report.selected
+    if not items and not bad:
+        return ((f"remembered what agrees, in {duration(report.seconds)}  ", "green"),)
+    style = "green" if not bad else "yellow" if counts[Status.DONE] else "red"
+    selection = "" if report.selected is None else " chosen"
+    return ((f"applied {items:,} of {count(chosen, 'change')}{selection} in {duration(report.seconds)}  ", style),)
+
+
+def _items_done(report: Report) -> int:
+    """Changes of which every step was carried out."""
+    done = {outcome.step for outcome in report.outcomes if outcome.status is Status.DONE}
+    return sum(all(step.id in done for step in item.steps) for item in report.plan.changes)
+
+
+def _done(report: Report) -> Line:
+    """Counts of the steps that were carried out, bytes each way."""
+    steps = steps_by_id(report.plan)
+    counts: Counter[Mark] = Counter()
+    moved: Counter[Mark] = Counter()
+    for outcome in report.outcomes:
+        step = steps.get(outcome.step)
+        if outcome.status is Status.DONE and step is not None and step.verb not in _UNCOUNTED:
+            mark = step_mark(step)
+            counts[mark] += 1
+            if step.value is not None and step.value.content.kind is Kind.FILE:
+                moved[mark] += step.value.content.size
+    spans = []
+    for mark in MARKS:
+        if counts[mark] and mark is not ADOPT:
+            word = {UPLOAD: "up", DOWNLOAD: "down"}.get(mark, mark.word)
+            amount = f" {size(moved[mark])}" if mark in (UPLOAD, DOWNLOAD) else ""
+            spans.append((f"{mark.sign} {counts[mark]:,} {word}{amount}".strip() + "  ", mark.style))
+    return tuple(spans)
+
+
+def steps_by_id(plan: Plan) -> Mapping[str, Step]:
+    """The steps of a plan by their ids, which outcomes name."""
+    return {step.id: step for item in plan.items for step in item.steps}
+
+
+def _outcomes(report: Report, verbose: int) -> Iterator[Line]:
+    steps = steps_by_id(report.plan)
+    wanted = [o for o in report.outcomes if verbose or o.status is not Status.DONE]
+    for outcome in wanted if verbose else wanted[:SHOWN]:
+        yield outcome_line(outcome, steps.get(outcome.step))
+    if len(wanted) > SHOWN and not verbose:
+        yield line(f"    ... and {len(wanted) - SHOWN:,} more (-v shows all)", "dim")
+
+
+def outcome_line(outcome: Outcome, step: Step | None) -> Line:
+    """One step, what became of it, and why."""
+    status = STATUSES[outcome.status]
+    verb = f"{step_mark(step).word} on {step.side}" if step else ""
+    code = f" [{outcome.code}]" if outcome.code else ""
+    why = f": {printable(outcome.why)}{code}" if outcome.why or code else ""
+    return ((f"  {status.sign:<2} {status.word:<8}", status.style), (f"  {printable(outcome.key)}  {verb}{why}", ""))
+
+
+def _open(plan: Plan, words: Words) -> Iterator[Line]:
+    """What the run leaves for a person."""
+    if plan.conflicts:
+        waits = "waits" if len(plan.conflicts) == 1 else "wait"
+        yield line(
+            f"  ! {count(len(plan.conflicts), 'conflict')} {waits} for a person: trueup conflicts ls {words.target}{words.flags}",
+            "magenta",
+        )
+    if plan.unknown or not plan.complete:
+        what = count(len(plan.unknown), "item") if plan.complete else "a whole side"
+        yield line(f"  ? {what} could not be judged: trueup plan {words.target}{words.flags}", "magenta")
+
+
+def summary_line(reports: Sequence[Report], errors: Iterable[object]) -> Line:
+    """One line for several targets."""
+    bad = len(list(errors))
+    good = sum(report.ok for report in reports)
+    total = len(reports) + bad
+    return line(f"{good} of {count(total, 'target')} in sync or applied", "green" if good == total else "yellow")

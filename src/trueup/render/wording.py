@@ -1,0 +1,197 @@
+"""The words of a plan: a sign and a word for every step, a sentence for every reason; tests check that none misses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trueup.core.check import Guard
+from trueup.core.model import LOCAL, REMOTE, Entry, Side, Unknown
+from trueup.core.plan import Item, Plan, Step
+from trueup.core.reconcile import Reason, other
+from trueup.core.report import Status
+from trueup.core.table import Verb
+from trueup.render.names import count, printable
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How a line begins: the sign may be empty, the word never is."""
+
+    sign: str
+    word: str
+    style: str = ""
+    """Name of a colour; never carries meaning alone."""
+    meaning: str = ""
+
+    def __str__(self) -> str:
+        """Sign, if there is one, and word."""
+        return f"{self.sign} {self.word}".strip()
+
+
+CREATE = Mark("+", "create", "green", "a new item, from the same side (its trash, its disk)")
+UPDATE = Mark("~", "update", "yellow", "a changed item, from the same side")
+DELETE = Mark("-", "delete", "red", "removed; kept in the trash unless the line says `destroys`")
+UPLOAD = Mark(">", "upload", "green", "local to remote")
+DOWNLOAD = Mark("<", "download", "cyan", "remote to local")
+RECORD_ADD = Mark("r+", "record", "green", "a record is added beside the content")
+RECORD_CHANGE = Mark("r~", "record", "yellow", "a record is changed")
+RECORD_REMOVE = Mark("r-", "record", "red", "a record is removed; kept in the state")
+MOVE = Mark("~", "move", "yellow", "renamed on the same side, without payload")
+REPLACE = Mark("~", "replace", "yellow", "a file becomes a folder")
+SAVE = Mark("", "save", "", "the version that is replaced goes to the trash first")
+SIBLING = Mark("", "sibling", "cyan", "the losing version gets a name of its own beside the winner")
+ADOPT = Mark("=", "adopt", "", "both sides are the same already; only that is remembered")
+ACT = Mark("", "act", "", "an after-step: invalidate, warm, reload")
+CONFLICT = Mark("!", "conflict", "magenta", "a person decides; see `trueup conflicts`")
+SAME = Mark("=", "same", "", "nothing to do")
+UNKNOWN = Mark("?", "unknown", "magenta", "a side could not say; nothing is done, nothing is forgotten")
+BLOCKED = Mark("?", "blocked", "magenta", "the side that would be written cannot hold this name")
+DAMAGED = Mark("x", "damaged", "red", "the content is not what its record says")
+UNREGISTERED = Mark("*", "unregistered", "yellow", "content without a record")
+KEEP = Mark("", "keep", "", "left as it is; the reason says why")
+SKIP = Mark("", "skip", "", "not followed, not copied: links, devices, excluded by size")
+HELD = Mark("", "held", "yellow", "a deletion that waits")
+
+MARKS: tuple[Mark, ...] = (
+    UPLOAD, DOWNLOAD, CREATE, UPDATE, DELETE, RECORD_ADD, RECORD_CHANGE, RECORD_REMOVE, CONFLICT, SAME, UNKNOWN,
+    DAMAGED, UNREGISTERED, BLOCKED, MOVE, REPLACE, ADOPT, SAVE, SIBLING, ACT, KEEP, SKIP, HELD,
+)  # fmt: skip
+"""Every mark, for `trueup help symbols`."""
+
+
+VERBS: Mapping[Verb, Mark] = {
+    Verb.MOVE: MOVE,
+    Verb.DELETE: DELETE,
+    Verb.SAVE: SAVE,
+    Verb.SIBLING: SIBLING,
+    Verb.REPLACE_KIND: REPLACE,
+    Verb.RECORD_ADD: RECORD_ADD,
+    Verb.RECORD_CHANGE: RECORD_CHANGE,
+    Verb.RECORD_REMOVE: RECORD_REMOVE,
+    Verb.ACT: ACT,
+    Verb.ADOPT: ADOPT,
+}
+"""Marks of all verbs but PUT, whose mark says the way that the content goes."""
+
+
+def step_mark(step: Step) -> Mark:
+    """The mark of one step."""
+    if step.verb is Verb.PUT or (step.verb is Verb.REPLACE_KIND and step.value is not None):
+        return _put_mark(step)
+    return VERBS[step.verb]
+
+
+def _put_mark(step: Step) -> Mark:
+    if step.value is not None and step.value.side != step.side:
+        return UPLOAD if step.side == REMOTE else DOWNLOAD
+    return CREATE if step.expect is None else UPDATE
+
+
+IDLE_MARKS: Mapping[Reason, Mark] = {
+    Reason.CONFLICT: CONFLICT,
+    Reason.KIND_CONFLICT: CONFLICT,
+    Reason.UNKNOWN: UNKNOWN,
+    Reason.BLOCKED: BLOCKED,
+    Reason.SKIPPED: SKIP,
+    Reason.HELD: HELD,
+    Reason.AGREE: SAME,
+    Reason.ADOPT: ADOPT,
+}
+"""Marks of items without steps; all others are kept."""
+
+REASONS: Mapping[Reason, str] = {
+    Reason.AGREE: "the same on both sides",
+    Reason.ADOPT: "the same on both sides: remembered",
+    Reason.CREATE: "new on {source}",
+    Reason.UPDATE: "changed on {source}",
+    Reason.EDIT_BEATS_DELETE: "changed on {source}, deleted on {side}: an edit beats a delete",
+    Reason.RESTORE: "deleted on {side}: comes back",
+    Reason.DELETE: "deleted on {source}",
+    Reason.LOCAL_WINS: "the sides differ: local wins",
+    Reason.REMOTE_WINS: "the sides differ: remote wins",
+    Reason.KEEP_BOTH: "the sides differ: both are kept, the {side} version as {sibling}",
+    Reason.CONFLICT: "changed on both sides: which one holds?",
+    Reason.KIND_CONFLICT: "a file on one side, a folder on the other: which one holds?",
+    Reason.ONLY_LOCAL: "only on local: {direction} does not write remote",
+    Reason.ONLY_REMOTE: "only on remote: {direction} does not write local",
+    Reason.KEPT_LOCAL: "the sides differ, local stays as it is: direction is {direction}",
+    Reason.KEPT_REMOTE: "the sides differ, remote stays as it is: direction is {direction}",
+    Reason.MISSING_LOCAL: "deleted on local, stays on remote: direction is {direction}, deletes are {deletes}",
+    Reason.MISSING_REMOTE: "deleted on remote, stays on local: direction is {direction}, deletes are {deletes}",
+    Reason.UNKNOWN: "{why}",
+    Reason.SKIPPED: "{why}",
+    Reason.BLOCKED: "the other side cannot hold this name, or holds one that it would take for the same",
+    Reason.HELD: "would be deleted, but something in it stays or could not be seen",
+    Reason.UNDO: "as it was before run {undoes}",
+}
+"""Why an item has the steps it has. Filled in by `reason_text`."""
+
+_DELETES = {"restore": "restored", "propagate": "propagated", "report": "only reported"}
+
+
+def reason_text(item: Item, plan: Plan, step: Step | None = None) -> str:
+    """Why, in words; the step says which side is meant where an item writes both."""
+    if item.reason is Reason.BLOCKED and plan.undoes is not None:
+        return "cannot be taken back: the version before is no longer in the trash"
+    if item.reason in (Reason.ADOPT, Reason.CONFLICT):
+        if item.local is None and item.remote is None:
+            return "gone from both sides: forgotten"
+        if item.reason is Reason.CONFLICT and item.ancestor is None:
+            return "different on both sides, and never agreed: which one holds?"
+    step = step or principal(item)
+    side = step.side if step else LOCAL
+    return REASONS[item.reason].format(
+        side=side,
+        source=other(side),
+        direction=plan.policy.direction.value,
+        deletes=_DELETES[plan.policy.deletes.value],
+        sibling=_sibling(item),
+        why=_why(item),
+        undoes=plan.undoes or "it",
+    )
+
+
+def principal(item: Item) -> Step | None:
+    """The step that names the item's line; None if there is nothing to do."""
+    steps = principals(item)
+    return steps[0] if steps else None
+
+
+def principals(item: Item) -> tuple[Step, ...]:
+    """The steps worth a line of their own: saves and siblings only if there is nothing else."""
+    main = tuple(step for step in item.steps if step.verb not in (Verb.SAVE, Verb.SIBLING, Verb.ADOPT))
+    return main or item.steps[:1]
+
+
+def _sibling(item: Item) -> str:
+    names = [printable(step.key.rpartition("/")[2]) for step in item.steps if step.verb is Verb.SIBLING]
+    return names[0] if names else "a sibling"
+
+
+def _why(item: Item) -> str:
+    parts = []
+    sides: tuple[tuple[Side, Entry | Unknown | None], ...] = ((LOCAL, item.local), (REMOTE, item.remote))
+    for side, seen in sides:
+        if isinstance(seen, Unknown):
+            below = f", and {count(seen.hidden, 'known item')} below it" if seen.hidden else ""
+            parts.append(f"{side}: {printable(seen.why)}{below}")
+    return "; ".join(parts) or "a side could not say"
+
+
+STATUSES: Mapping[Status, Mark] = {
+    Status.DONE: Mark("", "done", "green", "carried out"),
+    Status.CHANGED: Mark("!", "changed", "magenta", "somebody else's version was there; nothing was written"),
+    Status.FAILED: Mark("x", "failed", "red", "the side refused or did not answer"),
+    Status.SKIPPED: Mark("", "skipped", "yellow", "not tried: what it needs did not succeed, or the run was stopped"),
+}
+
+GUARDS: Mapping[Guard, str] = {
+    Guard.MAX_DELETE: "More deletions than the limit permits, by count and by share (--max-delete).",
+    Guard.EMPTIED: "A side is empty that held ten items or more: usually a disk that is not mounted.",
+    Guard.ALL_CHANGED: "Every known item on a side changed at once: encrypted, converted, or another folder.",
+    Guard.OTHER_ROOT: "A root is not the one that was agreed with: its identity marker is missing or another.",
+    Guard.FREE_SPACE: "A side has no room for what would be written to it.",
+    Guard.CORRUPT_STATE: "The recorded state failed its checksums; the run would decide as if for the first time.",
+}
+"""What each guard watches, for `trueup help guards`."""
