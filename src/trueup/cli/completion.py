@@ -7,18 +7,20 @@ from pathlib import PurePath
 
 import click
 
+from trueup.cli.common import Session, pass_session
+from trueup.cli.group import PROGRAM, Command
 from trueup.core.errors import UsageError
 
 SHELLS = ("bash", "zsh", "fish")
-PROGRAM = "trueup"
 VARIABLE = "_TRUEUP_COMPLETE"
 """How the script asks us for completions (click, `shell_completion`)."""
 
 
-@click.command(short_help="Complete commands in your shell.")
+@click.command(cls=Command, short_help="Complete commands in your shell.")
 @click.argument("shell", required=False, type=click.Choice(SHELLS))
+@pass_session
 @click.pass_context
-def completion(context: click.Context, *, shell: str | None) -> None:
+def completion(context: click.Context, session: Session, *, shell: str | None) -> None:
     """Print the script that completes commands and options; your shell has to read it.
 
     \b
@@ -35,4 +37,4 @@ def completion(context: click.Context, *, shell: str | None) -> None:
     complete = get_completion_class(shell) if shell in SHELLS else None
     if complete is None:
         raise UsageError("the shell is not known", why="$SHELL names none of ours", attempt="trueup completion bash")
-    click.echo(complete(context.find_root().command, {}, PROGRAM, VARIABLE).source())
+    session.answer(complete(context.find_root().command, {}, PROGRAM, VARIABLE).source() + "\n")

@@ -11,7 +11,12 @@ from pathlib import Path
 
 import click
 
+from trueup.cli.answers import respond
+from trueup.cli.common import Session, pass_session
+from trueup.cli.group import Command
 from trueup.core.errors import ConfigError, UsageError
+from trueup.render.names import printable
+from trueup.render.text import line
 
 DELETES = {
     "propagate": "delete it there too; it stays in the trash",
@@ -34,7 +39,7 @@ class Answers:
     deletes: str
 
 
-@click.command(short_help="Write a first trueup.toml.")
+@click.command(cls=Command, short_help="Write a first trueup.toml.")
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--local", metavar="PATH", help="The folder on this machine.")
 @click.option("--remote", metavar="PLACE", help="The other side: a path or a URL.")
@@ -42,7 +47,9 @@ class Answers:
 @click.option("--deletes", type=click.Choice(list(DELETES)), help="What a deletion on one side means for the other.")
 @click.option("--yes", is_flag=True, help="Ask nothing: local is the current folder, deleted files are restored.")
 @click.option("--force", is_flag=True, help="Replace a configuration that is there.")
+@pass_session
 def init(
+    session: Session,
     *,
     folder: Path,
     local: str | None,
@@ -81,7 +88,8 @@ def init(
     text = _text(answers)
     _validate(file, text)
     _write(file, text, force=force)
-    click.echo(f"{file}: written. Next: trueup status")
+    said = f"{printable(str(file))}: written. Next: trueup status"
+    respond(session, "init", [line(said)], path=str(file.resolve()), target=answers.name)
 
 
 def _given(local: str | None, remote: str | None, deletes: str | None) -> dict[str, str | None]:
@@ -89,7 +97,7 @@ def _given(local: str | None, remote: str | None, deletes: str | None) -> dict[s
 
 
 def _interactive() -> bool:
-    return sys.stdin.isatty()
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _ask_deletes() -> str:

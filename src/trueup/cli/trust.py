@@ -7,14 +7,19 @@ from pathlib import Path
 
 import click
 
+from trueup.cli.answers import respond
+from trueup.cli.common import Session, pass_session
+from trueup.cli.group import Command
 from trueup.core.errors import UsageError
+from trueup.render.names import count, printable
+from trueup.render.text import line
 
 
-@click.command(short_help="Let a configuration file run commands.")
+@click.command(cls=Command, short_help="Let a configuration file run commands.")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--remove", is_flag=True, help="Take the approval back.")
-@click.pass_context
-def trust(context: click.Context, *, file: Path | None, remove: bool) -> None:
+@pass_session
+def trust(session: Session, *, file: Path | None, remove: bool) -> None:
     """Let a configuration file run the commands that it names, as long as it stays as it is.
 
     \b
@@ -27,26 +32,37 @@ def trust(context: click.Context, *, file: Path | None, remove: bool) -> None:
     not what they do. Any edit ends the approval.
     """
     from trueup import config
-    from trueup.config.document import commands, read
-    from trueup.config.problems import Problem, printable, refuse
-    from trueup.config.trust import distrust
-    from trueup.config.trust import trust as approve
 
-    named = context.find_root().params.get("config")
-    here = Path.cwd()
-    path = config.find(here, env=os.environ, file=file or (Path(named) if named else None))
+    path = config.find(Path.cwd(), env=os.environ, file=file or session.config)
     if path is None:
         raise UsageError("there is nothing to trust", why="no trueup.toml here or above", attempt="trueup trust FILE")
-    state = config.state_dir(here, env=os.environ)
-    shown = printable(str(path))
+    state = config.state_dir(Path.cwd(), env=os.environ)
     if remove:
-        click.echo(f"{shown}: {'no longer trusted' if distrust(path, state) else 'was not trusted'}")
-        return
+        _remove(session, path, state)
+    else:
+        _approve(session, path, state)
+
+
+def _remove(session: Session, path: Path, state: Path) -> None:
+    from trueup.config.trust import distrust
+
+    removed = distrust(path, state)
+    said = "no longer trusted" if removed else "was not trusted"
+    respond(session, "trust", [line(f"{printable(str(path))}: {said}")], path=str(path), trusted=False, changed=removed)
+
+
+def _approve(session: Session, path: Path, state: Path) -> None:
+    """Approve the bytes that the list of commands was read from."""
+    from trueup.config import Source
+    from trueup.config.document import commands, read
+    from trueup.config.problems import Problem, refuse
+    from trueup.config.trust import trust as approve
+
     problems: list[Problem] = []
-    document = read(path, config.Source.PROJECT, problems)
+    document = read(path, Source.PROJECT, problems)
     refuse(problems)
-    listed = list(commands(document.table)) if document else []
-    for name, command in listed:
-        click.echo(f"  {name}: {printable(command)}")
+    listed = dict(commands(document.table)) if document else {}
     digest = approve(path, state, digest=document.digest if document else None)
-    click.echo(f"{shown}: trusted as it is now (SHA-256 {digest[:16]}), commands: {len(listed)}")
+    said = f"{printable(str(path))}: trusted as it is now, with {count(len(listed), 'command')} (SHA-256 {digest[:16]})"
+    lines = [line(f"  {name}: {printable(command)}") for name, command in listed.items()]
+    respond(session, "trust", [*lines, line(said)], path=str(path), trusted=True, digest=digest, commands=listed)

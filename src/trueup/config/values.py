@@ -126,7 +126,7 @@ def duration(*, zero: bool) -> Form:
 
 
 def _read_limits(value: object, _: Place) -> Limits:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
+    if not isinstance(value, (int, str)):
         raise Wrong
     try:
         return Limits.parse(str(value))
