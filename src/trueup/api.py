@@ -29,10 +29,11 @@ from trueup.engine.execute import execute
 from trueup.engine.filter import DEFAULT_EXCLUDES, IGNORE_FILE, PatternFilter, read_ignore_file
 from trueup.engine.job import Job, Progress
 from trueup.engine.journal import Journal, RunRecord, RunSummary
+from trueup.engine.pace import Pace
 from trueup.engine.run import Confirm, held, look, refuse, run, selected
 from trueup.engine.state import State
 from trueup.engine.undo import undo_plan
-from trueup.engine.wrap import BandwidthLimited, Pace, Patience, TimeLimited
+from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
 from trueup.protocols import Discarded, Opening, Source, Store
 from trueup.stores import open_store, scheme_of
 from trueup.stores.joined import JoinedStore
@@ -254,17 +255,14 @@ class Engine:
         stale: dict[Key, str] = {}
 
         async def look_at(item: Item) -> None:
-            async with job.pace.limiter:
-                for side in SIDES:
-                    seen = item.side(side)
-                    now = await job.stores[side].stat(item.key)
-                    then = seen.token if isinstance(seen, Entry) else None
-                    if then != (now.token if now else None):
-                        stale[item.key] = f"{side} {'was changed' if now else 'is gone'}"
+            for side in SIDES:
+                seen = item.side(side)
+                now = await job.stores[side].stat(item.key)
+                then = seen.token if isinstance(seen, Entry) else None
+                if then != (now.token if now else None):
+                    stale[item.key] = f"{side} {'was changed' if now else 'is gone'}"
 
-        async with anyio.create_task_group() as tasks:
-            for item in plan.changes:
-                tasks.start_soon(look_at, item)
+        await job.pace.spread(plan.changes, look_at)
         return dict(sorted(stale.items()))
 
     async def undo(

@@ -7,14 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import TypeVar
 
 import anyio
-import anyio.to_thread
 
+from trueup.engine.threads import ThreadPool
 from trueup.protocols import Clock, Threads
-
-T = TypeVar("T")
 
 
 class SystemClock:
@@ -37,15 +34,6 @@ class SystemClock:
         time.sleep(seconds)
 
 
-async def in_thread(function: Callable[..., T], /, *args: object) -> T:
-    """Run a blocking function in a worker thread.
-
-    A cancelled caller does not wait for it: a hung file system must not hang the run. What the thread may still do
-    is harmless, because every write is a compare-and-swap.
-    """
-    return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
-
-
 def random_name() -> str:
     """Eight characters that nobody else uses."""
     return secrets.token_hex(4)
@@ -56,7 +44,7 @@ class Ambient:
     """Time, threads, names and randomness, injected into everything that needs them."""
 
     clock: Clock = field(default_factory=SystemClock)
-    threads: Threads = in_thread
+    threads: Threads = field(default_factory=ThreadPool)
     unique: Callable[[], str] = random_name
     random: Random = field(default_factory=Random)
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import anyio
-from anyio.abc import ObjectSendStream
-from anyio.streams.memory import MemoryObjectReceiveStream
 
 from trueup.core.errors import NoSpace, PreconditionFailed, StoreError
 from trueup.core.model import (
+    DIRECTORY_CONTENT,
     DIRECTORY_TOKEN,
+    LOCAL,
+    REMOTE,
     Ancestor,
     Content,
     Entry,
     Key,
     Kind,
     Side,
+    Token,
     is_directory,
     key_bytes,
 )
@@ -30,9 +32,6 @@ from trueup.engine.journal import Finished, RunState
 from trueup.engine.observe import trusted
 from trueup.engine.wrap import Retrying
 from trueup.protocols import Source, Store, Trash, Written
-
-COMMIT_ITEMS = 256
-"""Finished items per transaction at most: one sync of the disk for many items."""
 
 
 async def execute(plan: Plan, job: Job) -> Report:
@@ -128,33 +127,18 @@ class _Execution:
         return bool(skipped)
 
     async def _phase(self, phase: Phase, items: Sequence[tuple[int, Item]]) -> None:
-        send, receive = anyio.create_memory_object_stream[Finished](COMMIT_ITEMS)
+        ledger = _Ledger(self._commit)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._commit_all, receive)
-            async with send:
-                if phase is Phase.AGREE:
-                    for n, item in items:
-                        await send.send(self._adopt(n, item))
-                else:
-                    await self._work(phase, items, send)
-
-    async def _work(self, phase: Phase, items: Sequence[tuple[int, Item]], send: ObjectSendStream[Finished]) -> None:
-        """Workers take items from one queue; how many may work at once follows what the stores can bear."""
-        queue = iter(items)
-
-        async def worker() -> None:
-            for n, item in queue:
-                if self.job.draining():
-                    return
-                async with self.job.pace.limiter:
-                    finished = await self._item(n, item)
-                await send.send(finished)
-
-        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ledger.keep)
             # Directories are deleted one after the other: each must find those below it gone.
-            parallel = 1 if phase in (Phase.CLEAR, Phase.DELETE) and _has_directories(items) else self.job.pace.most
-            for _ in range(min(parallel, len(items))):
-                tasks.start_soon(worker)
+            in_turn = phase in (Phase.CLEAR, Phase.DELETE) and any(is_directory(item.key) for _, item in items)
+
+            async def work(numbered: tuple[int, Item]) -> None:
+                n, item = numbered
+                ledger.add(self._adopt(n, item) if phase is Phase.AGREE else await self._item(n, item))
+
+            await self.job.pace.spread(items, work, most=1 if in_turn else None, stop=self.job.draining)
+            ledger.close()
 
     # -- one item ------------------------------------------------------------------------------------------------
 
@@ -164,12 +148,14 @@ class _Execution:
         self.results[n] = outcomes
         ancestor = None
         if isinstance(item.local, Entry) and isinstance(item.remote, Entry):
-            content = item.local.content
-            if content.fingerprint is None:
-                content = item.remote.content
-            if content.kind is Kind.DIRECTORY:
-                content = replace(content, size=0)
-            ancestor = self._ancestor(content, {side: item.side(side) for side in SIDES}, self.plan.made_ns)
+            kind, size = item.local.content.kind, item.local.content.size
+            fingerprint = item.local.content.fingerprint or item.remote.content.fingerprint
+            content = DIRECTORY_CONTENT if kind is Kind.DIRECTORY else Content(kind, size, fingerprint)
+            local, remote = (
+                self._trusted(side, entry.token, entry.modified_ns, self.plan.made_ns)
+                for side, entry in ((LOCAL, item.local), (REMOTE, item.remote))
+            )
+            ancestor = Ancestor(local, remote, content)
         return Finished(n, outcomes, ((item.key, ancestor),))
 
     async def _item(self, n: int, item: Item) -> Finished:
@@ -282,40 +268,23 @@ class _Execution:
             gone = all(step.value is None for step in writes)
             yield item.key, None if gone else self._copied(writes, written, begun_ns)
 
-    def _copied(self, steps: Sequence[Step], written: Mapping[str, Written], begun_ns: int) -> Ancestor | None:
+    def _copied(self, steps: Sequence[Step], written: Mapping[str, Written], begun_ns: int) -> Ancestor:
+        """What was written, and the version that it was read from; times are copied with the content."""
         value = next(step.value for step in steps if step.value is not None)
-        modified_ns = value.modified_ns
-        entries: dict[Side, Entry] = {value.side: Entry(value.token, value.content, modified_ns)}
-        content = replace(value.content, size=0) if value.content.kind is Kind.DIRECTORY else value.content
+        tokens, fingerprint = {value.side: value.token}, value.content.fingerprint
         for step in steps:
             result = written[step.id]
-            content = replace(content, fingerprint=result.fingerprint or content.fingerprint)
-            token = result.token or DIRECTORY_TOKEN
-            entries[step.side] = Entry(token, content, modified_ns)
-        return self._ancestor(content, entries, begun_ns)
+            tokens[step.side] = result.token or DIRECTORY_TOKEN
+            fingerprint = result.fingerprint or fingerprint
+        kind, size = value.content.kind, value.content.size
+        content = DIRECTORY_CONTENT if kind is Kind.DIRECTORY else Content(kind, size, fingerprint)
+        local, remote = (self._trusted(side, tokens[side], value.modified_ns, begun_ns) for side in SIDES)
+        return Ancestor(local, remote, content)
 
-    def _ancestor(self, content: Content, seen: Mapping[Side, object], observed_ns: int) -> Ancestor:
-        tokens = []
-        for side in SIDES:
-            entry = seen[side]
-            assert isinstance(entry, Entry)  # noqa: S101  # both callers have it so
-            tick_ns = self.job.stores[side].properties.tick_ns
-            tokens.append(trusted(entry.token, entry.modified_ns, observed_ns, tick_ns))
-        return Ancestor(tokens[0], tokens[1], content)
+    def _trusted(self, side: Side, token: Token, modified_ns: int, observed_ns: int) -> Token:
+        return trusted(token, modified_ns, observed_ns, self.job.stores[side].properties.tick_ns)
 
     # -- the journal ---------------------------------------------------------------------------------------------
-
-    async def _commit_all(self, receive: MemoryObjectReceiveStream[Finished]) -> None:
-        """Record what is finished, as many items at once as have come together."""
-        async with receive:
-            async for finished in receive:
-                batch = [finished]
-                while len(batch) < COMMIT_ITEMS:
-                    try:
-                        batch.append(receive.receive_nowait())
-                    except (anyio.WouldBlock, anyio.EndOfStream):
-                        break
-                await self._commit(batch)
 
     async def _commit(self, batch: Sequence[Finished]) -> None:
         touched = {step.side for item in batch for step in self.plan.items[item.n].steps if step.verb is not Verb.ADOPT}
@@ -333,8 +302,34 @@ class _Execution:
             await self.job.ambient.threads(self.job.journal.record, self.run, self.number, batch)
 
 
-def _has_directories(items: Sequence[tuple[int, Item]]) -> bool:
-    return any(is_directory(item.key) for _, item in items)
+class _Ledger:
+    """Collects finished items and records them, as many together as have finished during the last record."""
+
+    def __init__(self, commit: Callable[[Sequence[Finished]], Awaitable[None]]) -> None:
+        self._commit = commit
+        self._finished: list[Finished] = []
+        self._news = anyio.Event()
+        self._closed = False
+
+    def add(self, finished: Finished) -> None:
+        """An item is finished."""
+        self._finished.append(finished)
+        self._news.set()
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        self._closed = True
+        self._news.set()
+
+    async def keep(self) -> None:
+        """Record until closed, and until all is recorded."""
+        while self._finished or not self._closed:
+            if not self._finished:
+                await self._news.wait()
+            self._news = anyio.Event()
+            batch, self._finished = self._finished, []
+            if batch:
+                await self._commit(batch)
 
 
 def _save_outcome(save: Step, item: Item, outcomes: Sequence[Outcome]) -> Outcome:

@@ -13,8 +13,9 @@ from trueup.core.report import Outcome
 from trueup.core.strategy import Conflict, Policy
 from trueup.engine.ambient import Ambient
 from trueup.engine.journal import Journal
+from trueup.engine.pace import Pace
 from trueup.engine.state import State
-from trueup.engine.wrap import Pace, Patience, Protected
+from trueup.engine.wrap import Patience, Protected
 from trueup.protocols import Store
 
 

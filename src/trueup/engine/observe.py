@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-import anyio
-
 from trueup.core.errors import NotFound, PreconditionFailed, StateDamaged, StoreError
 from trueup.core.merge import Merge, Suspect, Tally
 from trueup.core.model import (
@@ -245,10 +243,10 @@ class _Observer:
         total = sum(entry.content.size for _, _, entry in wanted)
         done = 0
 
-        async def one(side: Side, key: Key, entry: Entry) -> None:
+        async def one(wish: tuple[Side, Key, Entry]) -> None:
             nonlocal done
-            async with self.job.pace.limiter:
-                result = await _fingerprinted(self.job.stores[side], key, entry)
+            side, key, entry = wish
+            result = await _fingerprinted(self.job.stores[side], key, entry)
             printed[side, key] = result
             done += entry.content.size
             self.job.on_progress(
@@ -257,9 +255,7 @@ class _Observer:
             if isinstance(result, Entry) and result.content.fingerprint and self.trusted(side, entry):
                 fresh[side].append((key, entry.token, result.content.fingerprint))
 
-        async with anyio.create_task_group() as tasks:
-            for side, key, entry in wanted:
-                tasks.start_soon(one, side, key, entry)
+        await self.job.pace.spread(wanted, one)
         if self.number is not None:
             for side, digests in fresh.items():
                 await self.job.ambient.threads(self.job.state.cache_digests, self.number, side, digests)

@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from trueup.core.errors import AccessDenied, Locked, NotFound, StoreError, UsageError
@@ -28,6 +29,8 @@ from trueup.protocols import Discarded, Filter, Opening, Properties, Source, Thr
 from trueup.stores.file import place
 from trueup.stores.file.scan import Scan
 from trueup.stores.file.write import Folder
+
+_CANNOT_EXCHANGE = "this file system cannot exchange names: a write in the last instant is not refused"
 
 TICK_NS = 2_000_000_000
 """Coarsest modification time in use (FAT), and room for a file server's clock that runs behind ours."""
@@ -62,19 +65,14 @@ class FileStore:
         self._filter = filter
         self._folder = Folder(self.root, trash or os.path.join(self.root, place.RESERVED, "trash"), unique)
         self._leftovers: list[str] = []
+        names = Names(place.problem, fold_case=_ignores_case(self.root), fold_unicode=sys.platform == "darwin")
+        self._exchanging = Properties(location=self.root, tick_ns=TICK_NS, names=names)
+        self._checking = replace(self._exchanging, refuses_lost_races=False, notices=(_CANNOT_EXCHANGE,))
 
     @property
     def properties(self) -> Properties:
         """What a folder can promise: a lost race is refused by an atomic exchange of names."""
-        return Properties(
-            location=self.root,
-            refuses_lost_races=self._folder.exchanges,
-            tick_ns=TICK_NS,
-            names=Names(place.problem, fold_case=_ignores_case(self.root), fold_unicode=sys.platform == "darwin"),
-            notices=()
-            if self._folder.exchanges
-            else ("this file system cannot exchange names: a write in the last instant is not refused",),
-        )
+        return self._exchanging if self._folder.exchanges else self._checking
 
     # -- observe -------------------------------------------------------------------------------------------------
 
