@@ -1,0 +1,654 @@
+"""Store ``memory``: a tree that lives as long as the process, for tests, simulations and demonstrations.
+
+It promises all that a store can promise, or less where a setting says so. It is deterministic: tokens, handles and
+batches follow from the calls alone, and every call lets others run (`Clock.sleep` of nothing) before it takes effect,
+so that whoever drives the clock decides who wins a race.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+
+from blake3 import blake3
+
+from trueup.core.errors import (
+    AccessDenied,
+    Corrupt,
+    Locked,
+    NoSpace,
+    NotFound,
+    PreconditionFailed,
+    ReadOnly,
+    StoreError,
+    Unaddressable,
+)
+from trueup.core.model import (
+    DIRECTORY_CONTENT,
+    DIRECTORY_TOKEN,
+    OPAQUE_KINDS,
+    OPAQUE_TOKEN,
+    Content,
+    Entry,
+    Fingerprint,
+    Key,
+    Kind,
+    Row,
+    Token,
+    is_directory,
+    key_bytes,
+    key_from_bytes,
+    parents,
+)
+from trueup.core.tree import Names
+from trueup.protocols import Clock, Discarded, Filter, Opening, Properties, Source, Threads, Trash, Written
+
+RESERVED = ".trueup"
+NAME_BYTES = 255
+"""Longest component, as on the file systems that it stands in for."""
+LEFTOVER_RUN = "leftover"
+"""Run id under which `MemoryStore.clean` keeps what killed runs left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One version of one item."""
+
+    key: Key
+    kind: Kind
+    token: Token
+    data: bytes = b""
+    modified_ns: int = 0
+    mode: int | None = None
+    why: str = ""
+    """Of an opaque kind: why."""
+
+    def entry(self, *, fingerprint: bool) -> Entry:
+        """The version as it is observed; with its fingerprint if that is to be free."""
+        if self.kind is Kind.DIRECTORY:
+            return Entry(DIRECTORY_TOKEN, DIRECTORY_CONTENT, self.modified_ns, self.mode)
+        known = _digest(self.data) if fingerprint else None
+        return Entry(self.token, Content(self.kind, len(self.data), known), self.modified_ns, self.mode)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One version in the trash."""
+
+    discarded: Discarded
+    data: bytes
+
+
+@dataclass(slots=True)
+class MemoryState:
+    """All that a memory holds. It outlives stores: keep it over a crash, or give it to two of them."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    """By folded key (`Names.folded`)."""
+    trash: dict[str, Kept] = field(default_factory=dict)
+    """By handle."""
+    staged: dict[int, tuple[Key, bytes]] = field(default_factory=dict)
+    """What arrived and has no name yet: the temporary files of this store."""
+    marker: str | None = None
+    held: tuple[int, str] | None = None
+    """Who holds the root: number of the hold, and the holder."""
+    counter: int = 0
+    """The last number given out; tokens, handles and holds are numbered."""
+
+    def number(self) -> int:
+        """A number that was never given out."""
+        self.counter += 1
+        return self.counter
+
+    def crash(self) -> None:
+        """The process that holds the root is dead; what it had staged stays for `MemoryStore.clean`."""
+        self.held = None
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of everything: live, in the trash and staged."""
+        live = sum(len(node.data) for node in self.nodes.values())
+        kept = sum(len(kept.data) for kept in self.trash.values())
+        return live + kept + sum(len(data) for _, data in self.staged.values())
+
+
+_NAMED: dict[str, MemoryState] = {}
+"""What ``memory://NAME`` means in this process."""
+
+
+def open_url(url: str, opening: Opening) -> MemoryStore:
+    """The memory of that name; the same one for everybody in this process."""
+    state = _NAMED.setdefault(url, MemoryState())
+    return MemoryStore(url, state=state, clock=opening.clock, threads=opening.threads, filter=opening.filter)
+
+
+class MemoryStore:
+    """A tree in memory. Implements `trueup.protocols.Store`.
+
+    Args:
+        location: A name for people and for the identity of targets; no two sides of a target bear the same.
+        clock: Says when a version was written, and lets others run.
+        state: What it holds; a new, empty one by default.
+        threads: Where sources are read; by default in the caller's, which suits sources that do not block.
+        filter: Which items belong; None: all.
+        directories: Whether directories exist by themselves. If not, it is a bucket: ``x`` and ``x/y`` can both be
+            there, and a person can `put` names that no file system holds.
+        case_sensitive: Whether ``A`` and ``a`` are two names.
+        normalizes: Whether the composed and the decomposed spelling of a letter are one name.
+        capacity_bytes: Room for everything, trash included; None: no limit.
+        read_only: Every write raises ReadOnly.
+        refuses_lost_races: If not, the expected version is compared before the source is read and never again.
+        tick_ns: Persons' edits of equal size within one tick do not change the token.
+        free_fingerprints: Whether `scan` and `stat` say fingerprints.
+        batch_rows: Most rows in one batch.
+        chunk_bytes: Most bytes in one chunk of a source.
+        notices: As in `Properties`.
+    """
+
+    def __init__(
+        self,
+        location: str = "memory://",
+        *,
+        clock: Clock,
+        state: MemoryState | None = None,
+        threads: Threads | None = None,
+        filter: Filter | None = None,  # noqa: A002  # the word that everybody uses for it
+        directories: bool = True,
+        case_sensitive: bool = True,
+        normalizes: bool = False,
+        capacity_bytes: int | None = None,
+        read_only: bool = False,
+        refuses_lost_races: bool = True,
+        tick_ns: int = 0,
+        free_fingerprints: bool = False,
+        batch_rows: int = 1000,
+        chunk_bytes: int = 65_536,
+        notices: tuple[str, ...] = (),
+    ) -> None:
+        self.state = MemoryState() if state is None else state
+        self._clock = clock
+        self._threads = threads
+        self._filter = filter
+        self._capacity_bytes = capacity_bytes
+        self._read_only = read_only
+        self._free_fingerprints = free_fingerprints
+        self._batch_rows = batch_rows
+        self._chunk_bytes = chunk_bytes
+        self._names = Names(self._problem, fold_case=not case_sensitive, fold_unicode=normalizes)
+        self._properties = Properties(
+            location=location,
+            directories=directories,
+            refuses_lost_races=refuses_lost_races,
+            tick_ns=tick_ns,
+            names=self._names,
+            notices=notices,
+        )
+
+    @property
+    def properties(self) -> Properties:
+        """As `trueup.protocols.Observe.properties`."""
+        return self._properties
+
+    # -- what a person does --------------------------------------------------------------------------------------
+
+    def put(self, path: str, data: bytes, *, modified_ns: int | None = None, mode: int | None = None) -> None:
+        """Write a file as a person would: at once, over whatever file is there, with the directories above.
+
+        Raises:
+            ValueError: If no person could, because of the name, or of a file or directory in the way.
+        """
+        key = Key(path)
+        if self._properties.directories:
+            self._refuse_impossible(key)
+        old = self._find(key)
+        now_ns = self._clock.now_ns()
+        token = self._token()
+        tick_ns = self._properties.tick_ns
+        if (
+            old is not None
+            and tick_ns
+            and len(old.data) == len(data)
+            and old.modified_ns // tick_ns == now_ns // tick_ns
+        ):
+            token = old.token
+        modified_ns = now_ns if modified_ns is None else modified_ns
+        self._place(Node(self._spelled(key), Kind.FILE, token, data, modified_ns, mode))
+
+    def put_directory(self, path: str) -> None:
+        """Make a directory as a person would, with those above; `path` ends in a slash."""
+        key = Key(path)
+        self._refuse_impossible(key)
+        if self._find(key) is None:
+            self._place(Node(self._spelled(key), Kind.DIRECTORY, DIRECTORY_TOKEN))
+
+    def delete(self, path: str) -> None:
+        """Delete a file, or a directory with all that it holds, as a person would.
+
+        Raises:
+            KeyError: If it is not there.
+        """
+        folded = self._names.folded(Key(path))
+        del self.state.nodes[folded]
+        if self._is_directory(Key(path)):
+            for name in [name for name in self.state.nodes if name.startswith(folded)]:
+                del self.state.nodes[name]
+
+    def obstruct(self, path: str, *, why: str = "permission denied", kind: Kind = Kind.UNREADABLE) -> None:
+        """Make what is there opaque, and everything below it invisible, until `clear`."""
+        folded = self._names.folded(Key(path))
+        self.state.nodes[folded] = replace(self.state.nodes[folded], kind=kind, why=why)
+
+    def clear(self, path: str) -> None:
+        """Undo `obstruct`."""
+        key = Key(path)
+        folded = self._names.folded(key)
+        kind = Kind.DIRECTORY if is_directory(key) else Kind.FILE
+        self.state.nodes[folded] = replace(self.state.nodes[folded], kind=kind, why="")
+
+    def tree(self) -> dict[Key, bytes]:
+        """The content of every live file, in key order."""
+        files = [node for node in self.state.nodes.values() if not self._is_directory(node.key)]
+        return {node.key: node.data for node in sorted(files, key=lambda node: key_bytes(node.key))}
+
+    def directories(self) -> list[Key]:
+        """Every directory, in key order."""
+        found = [node.key for node in self.state.nodes.values() if self._is_directory(node.key)]
+        return sorted(found, key=key_bytes)
+
+    def _is_directory(self, key: Key) -> bool:
+        """In a bucket, a name that ends in a slash is a file of an impossible name."""
+        return self._properties.directories and is_directory(key)
+
+    def _refuse_impossible(self, key: Key) -> None:
+        if (why := self._problem(key)) is not None:
+            raise ValueError(f"{key!r}: {why}")
+        above = [*parents(key), key] if is_directory(key) else parents(key)
+        in_the_way = [Key(directory[:-1]) for directory in above]
+        if not is_directory(key):
+            in_the_way.append(Key(key + "/"))
+        if any(self._find(name) is not None for name in in_the_way):
+            raise ValueError(f"something else is in the way of {key!r}")
+
+    # -- observe -------------------------------------------------------------------------------------------------
+
+    async def scan(self) -> AsyncIterator[list[Row]]:
+        """As `trueup.protocols.Observe.scan`; each batch is what is there when its turn comes."""
+        await self._turn()
+        names, filtered = self._listed()
+        for start in range(0, len(names), self._batch_rows):
+            nodes = [self.state.nodes.get(name) for name in names[start : start + self._batch_rows]]
+            yield [self._row(node, filtered[node.key]) for node in nodes if node is not None]
+            await self._turn()
+
+    def _listed(self) -> tuple[list[str], Counter[Key]]:
+        """What belongs to the target, in key order, and how many filtered items each directory holds."""
+        names: list[str] = []
+        filtered: Counter[Key] = Counter()
+        hidden: set[Key] = set()
+        for name, node in sorted(self.state.nodes.items(), key=lambda pair: key_bytes(pair[1].key)):
+            key, above = node.key, parents(node.key)
+            if _is_reserved(key) or not hidden.isdisjoint(above):
+                continue
+            if self._excludes(key):
+                filtered[above[-1] if above else Key("")] += 1
+                hidden.add(key)
+                continue
+            if self._is_directory(key) and node.kind in OPAQUE_KINDS:
+                hidden.add(key)
+            names.append(name)
+        return names, filtered
+
+    def _excludes(self, key: Key) -> bool:
+        if self._filter is None:
+            return False
+        if not self._properties.directories and any(
+            self._filter.excludes(directory[:-1], directory=True) for directory in parents(key)
+        ):
+            return True
+        return self._filter.excludes(key.removesuffix("/"), directory=is_directory(key))
+
+    def _row(self, node: Node, filtered: int) -> Row:
+        raw, size = key_bytes(node.key), len(node.data)
+        if node.kind in OPAQUE_KINDS:
+            return (raw, OPAQUE_TOKEN, node.kind, 0, 0, None, node.why)
+        if node.kind is Kind.DIRECTORY:
+            return (raw, DIRECTORY_TOKEN, Kind.DIRECTORY, filtered, node.modified_ns, node.mode, "")
+        if (why := self._problem(node.key)) is not None:
+            return (raw, OPAQUE_TOKEN, Kind.UNREADABLE, 0, 0, None, why)
+        if self._filter is not None and self._filter.excludes_size(size):
+            return (raw, OPAQUE_TOKEN, Kind.FILTERED, size, 0, None, "excluded by size")
+        note = str(_digest(node.data)) if self._free_fingerprints else ""
+        return (raw, node.token, Kind.FILE, size, node.modified_ns, node.mode, note)
+
+    async def stat(self, key: Key) -> Entry | None:
+        """As `trueup.protocols.Observe.stat`."""
+        await self._turn()
+        if self._problem(key) is not None:
+            return None
+        node = self._visible(key)
+        return None if node is None else node.entry(fingerprint=self._free_fingerprints)
+
+    # -- read ----------------------------------------------------------------------------------------------------
+
+    def source(self, key: Key, entry: Entry) -> Source:
+        """As `trueup.protocols.Read.source`."""
+        token = entry.token
+
+        def current() -> bytes:
+            return self._version(key, token).data
+
+        def reading() -> AbstractContextManager[Iterator[bytes]]:
+            return self._reading(current)
+
+        return Source(reading, entry.content.size, entry.content.fingerprint, entry.modified_ns, entry.mode)
+
+    @contextmanager
+    def _reading(self, current: Callable[[], bytes]) -> Iterator[Iterator[bytes]]:
+        """Chunks of what `current` returns; it is asked again after the last one, and raises if that is another."""
+        data = current()
+
+        def chunks() -> Iterator[bytes]:
+            for start in range(0, len(data), self._chunk_bytes):
+                yield data[start : start + self._chunk_bytes]
+            current()
+
+        yield chunks()
+
+    async def fingerprint(self, key: Key, token: Token) -> Fingerprint:
+        """As `trueup.protocols.Read.fingerprint`."""
+        await self._turn()
+        if self._problem(key) is not None or self._visible(key) is None:
+            raise NotFound(f"{key!r} is not there")
+        return _digest(self._version(key, token).data)
+
+    def _version(self, key: Key, token: Token) -> Node:
+        node = self._visible(key)
+        if node is None or node.kind is not Kind.FILE or node.token != token:
+            raise PreconditionFailed(f"{key!r} was changed meanwhile")
+        return node
+
+    # -- write ---------------------------------------------------------------------------------------------------
+
+    async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
+        """As `trueup.protocols.Write.write`."""
+        self._refuse_write(key)
+        if is_directory(key):
+            raise Unaddressable(f"{key!r} is the name of a directory")
+        await self._turn()
+        replaced = self._expected(key, expect)
+        data, fingerprint = await self._fetched(key, source)
+        if self._capacity_bytes is not None and self.state.used_bytes + len(data) > self._capacity_bytes:
+            raise NoSpace(f"no room for {key!r}", why=f"{self._capacity_bytes} bytes are all there is")
+        number = self.state.number()
+        self.state.staged[number] = key, data
+        try:
+            await self._turn()
+            replaced = self._expected_still(key, expect, replaced)
+        except GeneratorExit:
+            raise  # a killed run: nobody is left to tidy up, as with a temporary file
+        except BaseException:
+            self.state.staged.pop(number, None)
+            raise
+        self.state.staged.pop(number, None)
+        kept = self._take_out(replaced, trash)
+        modified_ns = source.modified_ns or self._clock.now_ns()
+        spelled = replaced.key.removesuffix("/") if replaced is not None else self._spelled(key)
+        node = Node(Key(spelled), Kind.FILE, self._token(), data, modified_ns, source.mode)
+        self._place(node)
+        return Written(node.token, fingerprint, kept)
+
+    async def make_directory(self, key: Key, *, expect: Token | None, trash: Trash | None) -> Written:
+        """As `trueup.protocols.Write.make_directory`."""
+        self._refuse_write(key)
+        if not is_directory(key):
+            raise Unaddressable(f"{key!r} is not the name of a directory")
+        await self._turn()
+        there = self._visible(key)
+        if there is not None:
+            return Written(DIRECTORY_TOKEN)
+        replaced = self._expected(Key(key[:-1]), None if expect == DIRECTORY_TOKEN else expect)
+        kept = self._take_out(replaced, trash)
+        self._place(Node(self._spelled(key), Kind.DIRECTORY, DIRECTORY_TOKEN, b"", self._clock.now_ns()))
+        return Written(DIRECTORY_TOKEN, None, kept)
+
+    async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
+        """As `trueup.protocols.Write.remove`."""
+        self._refuse_write(key)
+        await self._turn()
+        if is_directory(key):
+            directory = self._visible(key)
+            if directory is not None:
+                self._refuse_filled(directory)
+                del self.state.nodes[self._names.folded(key)]
+            return Written(None)
+        node = self._version(key, expect)
+        return Written(None, None, self._take_out(node, trash))
+
+    async def flush(self) -> None:
+        """As `trueup.protocols.Write.flush`; there is nothing to do."""
+        await self._turn()
+
+    async def _fetched(self, key: Key, source: Source) -> tuple[bytes, Fingerprint]:
+        if self._threads is None:
+            return _fetch(key, source)
+        return await self._threads(_fetch, key, source)
+
+    def _expected(self, key: Key, expect: Token | None) -> Node | None:
+        """What is at a file's name, if it is what is expected.
+
+        Raises:
+            PreconditionFailed: If it is not, or something is in the way.
+        """
+        node = self._occupant(key)
+        if (node.token if node is not None else None) != expect:
+            raise PreconditionFailed(f"{key!r} was changed meanwhile")
+        if node is not None and node.kind is Kind.DIRECTORY:
+            self._refuse_filled(node)
+        return node
+
+    def _expected_still(self, key: Key, expect: Token | None, before: Node | None) -> Node | None:
+        """The same, a second time; a store that cannot refuse a lost race replaces whatever file is there by now."""
+        node = self._occupant(key)
+        if self._properties.refuses_lost_races or (node is not None and node.kind is Kind.DIRECTORY):
+            return self._expected(key, expect)
+        return before
+
+    def _occupant(self, key: Key) -> Node | None:
+        """The file or directory at a file's name; raises PreconditionFailed if a file is where a directory must be."""
+        if not self._properties.directories:
+            return self._visible(key)
+        for directory in parents(key):
+            if self._visible(Key(directory[:-1])) is not None:
+                raise PreconditionFailed(f"a file is in the way of {key!r}", why=directory[:-1])
+        return self._visible(key) or self._visible(Key(key + "/"))
+
+    def _refuse_filled(self, directory: Node) -> None:
+        folded = self._names.folded(directory.key)
+        if any(name != folded and name.startswith(folded) for name in self.state.nodes):
+            raise PreconditionFailed(f"{directory.key!r} is not empty")
+
+    def _take_out(self, node: Node | None, trash: Trash | None) -> str | None:
+        """Remove a version, into the trash; its handle there. A directory has no content to keep."""
+        if node is None:
+            return None
+        self.state.nodes.pop(self._names.folded(node.key), None)
+        if trash is None or node.kind is Kind.DIRECTORY:
+            return None
+        return self._keep(trash.run, node.key, node.data)
+
+    def _keep(self, run: str, key: Key, data: bytes) -> str:
+        handle = f"{run}/{self.state.number()}/{key}"
+        self.state.trash[handle] = Kept(Discarded(handle, run, key, len(data), self._clock.now_ns()), data)
+        return handle
+
+    # -- trash ---------------------------------------------------------------------------------------------------
+
+    async def kept(self) -> list[Discarded]:
+        """As `trueup.protocols.Keeps.kept`."""
+        await self._turn()
+        found = [kept.discarded for kept in self.state.trash.values()]
+        return sorted(found, key=lambda item: (item.run, key_bytes(item.key)))
+
+    def kept_source(self, handle: str, entry: Entry) -> Source:
+        """As `trueup.protocols.Keeps.kept_source`."""
+
+        def current() -> bytes:
+            if handle not in self.state.trash:
+                raise NotFound(f"{handle!r} is not in the trash")
+            return self.state.trash[handle].data
+
+        def reading() -> AbstractContextManager[Iterator[bytes]]:
+            return self._reading(current)
+
+        return Source(reading, entry.content.size, entry.content.fingerprint, entry.modified_ns, entry.mode)
+
+    async def prune(self, handle: str) -> None:
+        """As `trueup.protocols.Keeps.prune`."""
+        self._refuse_read_only(handle)
+        await self._turn()
+        if self.state.trash.pop(handle, None) is None:
+            raise NotFound(f"{handle!r} is not in the trash")
+
+    # -- identity ------------------------------------------------------------------------------------------------
+
+    async def marker(self) -> str | None:
+        """As `trueup.protocols.Marked.marker`."""
+        await self._turn()
+        return self.state.marker
+
+    async def set_marker(self, identity: str) -> str:
+        """As `trueup.protocols.Marked.set_marker`."""
+        self._refuse_read_only("the marker")
+        await self._turn()
+        if self.state.marker is None:
+            self.state.marker = identity
+        return self.state.marker
+
+    @asynccontextmanager
+    async def hold(self, holder: str) -> AsyncIterator[None]:
+        """As `trueup.protocols.Marked.hold`; `MemoryState.crash` declares the holder dead."""
+        await self._turn()
+        if self.state.held is not None:
+            raise Locked(f"{self._properties.location} is in use by another run", why=self.state.held[1])
+        mine = self.state.held = self.state.number(), holder
+        try:
+            yield
+        finally:
+            if self.state.held == mine:  # else it was declared dead, and another holds the root
+                self.state.held = None
+
+    async def free_bytes(self) -> int | None:
+        """As `trueup.protocols.Marked.free_bytes`."""
+        await self._turn()
+        return None if self._capacity_bytes is None else max(0, self._capacity_bytes - self.state.used_bytes)
+
+    async def clean(self) -> list[str]:
+        """As `trueup.protocols.Marked.clean`."""
+        self._refuse_read_only("the trash")
+        await self._turn()
+        staged, self.state.staged = self.state.staged, {}
+        return [self._keep(LEFTOVER_RUN, key, data) for key, data in staged.values()]
+
+    # -- names ---------------------------------------------------------------------------------------------------
+
+    async def _turn(self) -> None:
+        await self._clock.sleep(0)
+
+    def _token(self) -> Token:
+        return Token(f"v{self.state.number()}")
+
+    def _problem(self, key: Key) -> str | None:
+        if is_directory(key) and not self._properties.directories:
+            return "there are no directories here"
+        return name_problem(key)
+
+    def _find(self, key: Key) -> Node | None:
+        return self.state.nodes.get(self._names.folded(key))
+
+    def _visible(self, key: Key) -> Node | None:
+        """What is there, unless it, or a directory above, is obstructed."""
+        for name in [*parents(key), key]:
+            node = self._find(name)
+            if node is not None and node.kind is Kind.UNREADABLE:
+                raise AccessDenied(f"{name!r} cannot be read", why=node.why)
+            if node is not None and node.kind in OPAQUE_KINDS:
+                raise StoreError(f"{name!r} is neither a file nor a directory", why=node.why)
+        return self._find(key)
+
+    def _spelled(self, key: Key) -> Key:
+        """The key as it will be listed: where one name has several spellings, the first one stays."""
+        for above in [key, *reversed(parents(key))]:
+            node = self._find(above)
+            if node is not None:
+                return Key(node.key + key[len(above) :])
+        return key
+
+    def _place(self, node: Node) -> None:
+        if self._properties.directories:
+            for above in parents(node.key):
+                directory = Node(above, Kind.DIRECTORY, DIRECTORY_TOKEN, b"", self._clock.now_ns())
+                self.state.nodes.setdefault(self._names.folded(above), directory)
+        self.state.nodes[self._names.folded(node.key)] = node
+
+    def _refuse_write(self, key: Key) -> None:
+        if (why := self._problem(key)) is not None:
+            raise Unaddressable(f"{key!r} cannot be held", why=why)
+        self._refuse_read_only(repr(key))
+
+    def _refuse_read_only(self, what: str) -> None:
+        if self._read_only:
+            raise ReadOnly(f"{what} cannot be written", why=f"{self._properties.location} is read-only")
+
+
+def name_problem(key: Key) -> str | None:
+    """Why no file below a root can have this key; None if one can."""
+    parts = key.removesuffix("/").split("/")
+    if "" in parts:
+        return "empty name component"
+    if "." in parts or ".." in parts:
+        return "would leave the root"
+    if "\0" in key:
+        return "NUL in the name"
+    if _is_reserved(key):
+        return "reserved name"
+    try:
+        canonical = key_from_bytes(key_bytes(key)) == key
+    except UnicodeEncodeError:
+        canonical = False
+    if not canonical:
+        return "not a possible file name"
+    too_long = any(len(key_bytes(Key(part))) > NAME_BYTES for part in parts)
+    return f"name longer than {NAME_BYTES} bytes" if too_long else None
+
+
+def _is_reserved(key: Key) -> bool:
+    return key.split("/", 1)[0] == RESERVED
+
+
+def _digest(data: bytes) -> Fingerprint:
+    return Fingerprint("blake3", blake3(data).hexdigest())
+
+
+def _fetch(key: Key, source: Source) -> tuple[bytes, Fingerprint]:
+    """Read a source to its end.
+
+    Raises:
+        Corrupt: If its bytes are not the bytes promised.
+    """
+    buffer = bytearray()
+    with source.open() as chunks:
+        for chunk in chunks:
+            buffer += chunk
+    data = bytes(buffer)
+    if len(data) != source.size:
+        raise Corrupt(f"{key!r} arrived with {len(data)} bytes", why=f"{source.size} were promised")
+    arrived = _digest(data)
+    promised = source.fingerprint
+    if promised is not None:
+        same = arrived.digest if promised.algorithm == "blake3" else hashlib.new(promised.algorithm, data).hexdigest()
+        if same != promised.digest:
+            raise Corrupt(f"{key!r} arrived with other content than promised", why=f"{same}, not {promised.digest}")
+    return data, arrived
