@@ -100,19 +100,19 @@ def _sentence(message: str) -> str:
     return text.rstrip(".")
 
 
-def print_error(error: TrueupError, session: Session) -> None:
-    """``error[TU-...]: what - why - try: command``."""
-    session.tell([error_line(error)])
+def print_error(error: TrueupError, session: Session, *, about: str = "") -> None:
+    """``error[TU-...]: what - why - try: command``; `about` names the target where there are several."""
+    session.tell([error_line(error, about=about)])
 
 
-def error_line(error: TrueupError) -> tuple[tuple[str, str], ...]:
+def error_line(error: TrueupError, *, about: str = "") -> tuple[tuple[str, str], ...]:
     """One error as a line; a why of several lines keeps them."""
     from trueup.render.names import printable
 
     def safe(text: str) -> str:
         return "\n".join(printable(part) for part in text.split("\n"))
 
-    body = safe(error.what)
+    body = f"{safe(about)}: {safe(error.what)}" if about else safe(error.what)
     if error.why:
         body += safe(error.why) if error.why.startswith("\n") else f" - {safe(error.why)}"
     if error.attempt:

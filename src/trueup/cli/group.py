@@ -119,6 +119,17 @@ class Root(Group):
             with formatter.section(heading):
                 formatter.write_dl([(name.ljust(widest), summary) for name, summary in rows])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Complete names of commands without loading any."""
+        from click.shell_completion import CompletionItem
+
+        names = [
+            CompletionItem(name, help=listed.summary)
+            for name, listed in self.listed.items()
+            if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def main(  # type: ignore[override]  # narrower on purpose: it always exits
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:

@@ -21,12 +21,12 @@ def dump(document: Mapping[str, Any], *, indent: int | None = 2) -> str:
     return json.dumps(document, indent=indent) + "\n"
 
 
-def document(name: str, **fields: Any) -> dict[str, Any]:
+def document(name: str, /, **fields: Any) -> dict[str, Any]:
     """``{"format": "trueup.NAME", "version": 1, ...}``, the fields being values of the core or plain."""
     return {"format": f"trueup.{name}", "version": VERSION, **{key: plainly(value) for key, value in fields.items()}}
 
 
-def event(name: str, **fields: Any) -> str:
+def event(name: str, /, **fields: Any) -> str:
     """One line of ``--output jsonl``."""
     body = {"format": EVENT_FORMAT, "version": VERSION, "event": name}
     body |= {key: plainly(value) for key, value in fields.items()}

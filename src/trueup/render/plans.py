@@ -24,6 +24,7 @@ from trueup.render.wording import (
     KEEP,
     MARKS,
     MOVE,
+    SAME,
     SAVE,
     SIBLING,
     UNKNOWN,
@@ -50,8 +51,8 @@ class Words:
     """``photos``, or ``folder ~/photos /mnt/photos``; quoted for a shell."""
     flags: str = ""
     """Settings that were given as flags and have to be given again, with a leading blank."""
-    next: str = ""
-    """The next command; empty to leave that to the plan."""
+    next: str | None = ""
+    """The next command; empty leaves that to the plan, None says none."""
 
 
 def plan_lines(plan: Plan, words: Words, *, verbose: int = 0, refusals: Sequence[Refusal] = ()) -> list[Line]:
@@ -64,8 +65,7 @@ def plan_lines(plan: Plan, words: Words, *, verbose: int = 0, refusals: Sequence
         refusals: Guards that would stop it.
     """
     lines = [*headline(plan), *_notices(plan)]
-    for group in _groups(plan, verbose):
-        lines += _group_lines(group, plan, verbose)
+    lines += _item_lines(plan, verbose)
     lines += [line(), *footer(plan, words, refusals)]
     return lines
 
@@ -115,23 +115,48 @@ def _groups(plan: Plan, verbose: int) -> Iterator[list[Item]]:
     yield from (group for group in groups if group)
 
 
-def _group_lines(group: Sequence[Item], plan: Plan, verbose: int) -> Iterator[Line]:
-    shown = group if verbose else group[:SHOWN]
-    rows = [(item, step) for item in shown for step in principals(item) or (None,)]
-    cells = [_cells(item, step, plan) for item, step in rows]
-    widths = columns([row[1:] for row in cells])
-    previous: Item | None = None
-    for (item, _), (mark, key, amount, why) in zip(rows, cells, strict=True):
-        flushed = " " * max(0, widths[1] - width(amount)) + amount
-        yield (
-            (f"  {mark_text(mark)}", mark.style),
-            (f"  {pad(key, widths[0])}  {flushed}  {why}", ""),
-        )
-        if verbose > 1 and item is not previous:
-            yield from _detail_lines(item)
-        previous = item
-    if len(group) > len(shown):
-        yield line(f"    ... and {len(group) - len(shown):,} more (-v shows all)", "dim")
+def _item_lines(plan: Plan, verbose: int) -> Iterator[Line]:
+    """Group after group, in the same columns."""
+    groups = [
+        ([_Row.of(item, step, plan) for item in shown for step in principals(item) or (None,)], len(group) - len(shown))
+        for group in _groups(plan, verbose)
+        if (shown := group if verbose else group[:SHOWN])
+    ]
+    widths = columns([(row.key, row.amount) for rows, _ in groups for row in rows])
+    for rows, more in groups:
+        previous: Item | None = None
+        for row in rows:
+            flushed = " " * max(0, widths[1] - width(row.amount)) + row.amount
+            yield (
+                (f"  {mark_text(row.mark)}", row.mark.style),
+                (f"  {pad(row.key, widths[0])}  {flushed}  {row.why}", ""),
+            )
+            if verbose > 1 and row.item is not previous:
+                yield from _detail_lines(row.item)
+            previous = row.item
+        if more:
+            yield line(f"    ... and {more:,} more (-v shows all)", "dim")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The line of one item, or of one of its steps."""
+
+    item: Item
+    mark: Mark
+    key: str
+    amount: str
+    why: str
+
+    @classmethod
+    def of(cls, item: Item, step: Step | None, plan: Plan) -> _Row:
+        mark = item_mark(item, step)
+        why = reason_text(item, plan, step)
+        if step is not None and mark in WITHIN:
+            why = f"on {step.side}: {why}"
+        if item.destroys:
+            why += "; destroys the version there"
+        return cls(item, mark, printable(step.key if step else item.key), _amount(item, step), why)
 
 
 def mark_text(mark: Mark) -> str:
@@ -141,17 +166,9 @@ def mark_text(mark: Mark) -> str:
 
 def item_mark(item: Item, step: Step | None) -> Mark:
     """The mark of an item's line."""
+    if item.reason is Reason.AGREE:
+        return SAME  # even where a version has to be remembered anew
     return step_mark(step) if step else IDLE_MARKS.get(item.reason, KEEP)
-
-
-def _cells(item: Item, step: Step | None, plan: Plan) -> tuple[Mark, str, str, str]:
-    mark = item_mark(item, step)
-    why = reason_text(item, plan, step)
-    if step is not None and mark in WITHIN:
-        why = f"on {step.side}: {why}"
-    if item.destroys:
-        why += "; destroys the version there"
-    return mark, printable(step.key if step else item.key), _amount(item, step), why
 
 
 def _amount(item: Item, step: Step | None) -> str:
@@ -176,8 +193,9 @@ def marks(items: Iterable[Item]) -> Counter[Mark]:
     counts: Counter[Mark] = Counter()
     for item in items:
         steps = principals(item)
-        if not steps:
+        if not steps or item.reason is Reason.AGREE:
             counts[item_mark(item, None)] += 1
+            continue
         for step in item.steps:
             if step in steps:
                 counts[step_mark(step)] += 1
@@ -188,24 +206,34 @@ def marks(items: Iterable[Item]) -> Counter[Mark]:
     return counts
 
 
-_ARROWS = {UPLOAD: ("up", REMOTE), DOWNLOAD: ("down", LOCAL)}
+_ARROWS = {UPLOAD: "up", DOWNLOAD: "down"}
+
+
+def _bytes(plan: Plan, mark: Mark) -> int:
+    """What the steps of one mark carry."""
+    steps = (step for item in plan.items for step in item.steps)
+    return sum(
+        step.value.content.size
+        for step in steps
+        if step.value is not None and step.value.content.kind is Kind.FILE and step_mark(step) == mark
+    )
 
 
 def totals(plan: Plan) -> Line:
     """Counts of everything, bytes each way: ``> 5 up 12 MB  < 3 down 8 MB  - 1 delete  = 812 same``."""
     counts = marks(plan.items)
+    same = counts.pop(SAME, 0) + plan.agreed
     spans: list[tuple[str, str]] = []
     for mark in MARKS:
         number = counts[mark]
         if not number:
             continue
         if mark in _ARROWS:
-            word, side = _ARROWS[mark]
-            text = f"{mark.sign} {number:,} {word} {size(plan.bytes_to(side))}"
+            text = f"{mark.sign} {number:,} {_ARROWS[mark]} {size(_bytes(plan, mark))}"
         else:
             text = f"{mark.sign} {number:,} {mark.word}".strip()
         spans.append((text + "  ", mark.style))
-    spans.append((f"= {plan.agreed:,} same", ""))
+    spans.append((f"= {same:,} same", ""))
     return tuple(spans)
 
 
@@ -216,8 +244,14 @@ def footer(plan: Plan, words: Words, refusals: Sequence[Refusal] = ()) -> list[L
         keep = f" (keep is {plan.policy.keep.value})" if plan.policy.keep is not Keep.ALL else ""
         lines.append(line(f"  destroys {count(plan.destroys, 'version')}{keep}", "red"))
     lines += refusal_lines(refusals)
-    lines.append(((f"  plan {digest(plan)}", "dim"), (f"   {words.next or next_command(plan, words, refusals)}", "")))
+    command = "" if words.next is None else words.next or next_command(plan, words, refusals)
+    lines.append(((f"  plan {digest(plan)}", "dim"), (f"   {command}", "")))
     return lines
+
+
+def same_items(plan: Plan) -> int:
+    """How many items are the same on both sides, so far as is known."""
+    return plan.agreed + sum(item.reason in (Reason.AGREE, Reason.ADOPT) for item in plan.items)
 
 
 def refusal_lines(refusals: Sequence[Refusal]) -> list[Line]:
@@ -232,7 +266,8 @@ def next_command(plan: Plan, words: Words, refusals: Sequence[Refusal] = ()) -> 
     """What to type next."""
     if plan.undoes is not None:
         return f"next: trueup undo {plan.undoes}"
-    if plan.changes or (plan.needs_apply and not plan.conflicts):
+    news = any(item.reason is Reason.ADOPT for item in plan.items)
+    if plan.changes or (news and not plan.conflicts):
         allow = "".join(f" --allow {refusal.guard.value}" for refusal in refusals)
         return f"next: trueup sync {words.target}{words.flags}{allow}"
     if plan.conflicts:
@@ -265,8 +300,7 @@ def status_lines(plan: Plan, words: Words, *, by_content: bool = False, verbose:
         lines.append(line(f"  {side:<8}{printable(seen.location)}  {items}", "dim"))
     lines += _notices(plan)
     if verbose:
-        for group in _groups(plan, verbose - 1):
-            lines += _group_lines(group, plan, verbose - 1)
+        lines += _item_lines(plan, verbose - 1)
     lines.append((("  ", ""), *totals(plan)))
     command = next_command(plan, words)
     if plan.changes:

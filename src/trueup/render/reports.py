@@ -11,7 +11,7 @@ from trueup.core.plan import Plan, Step
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
 from trueup.render.names import count, duration, printable, size
-from trueup.render.plans import SHOWN, Words
+from trueup.render.plans import SHOWN, Words, same_items
 from trueup.render.text import Line, line
 from trueup.render.wording import ADOPT, DOWNLOAD, MARKS, STATUSES, UPLOAD, Mark, step_mark
 
@@ -53,7 +53,7 @@ def _ending(report: Report) -> Line:
 def _in_sync(plan: Plan) -> tuple[str, str]:
     if not plan.complete or plan.unknown or plan.conflicts:
         return "nothing could be done", "yellow"
-    return f"in sync: {count(plan.agreed, 'item')} the same", "green"
+    return f"in sync: {count(same_items(plan), 'item')} the same", "green"
 
 
 def _applied(report: Report) -> Line:
@@ -62,7 +62,7 @@ def _applied(report: Report) -> Line:
     items = _items_done(report)
     chosen = len(report.plan.changes) if report.selected is None else report.selected
     if not items and not bad:
-        return ((f"remembered what agrees, in {duration(report.seconds)}  ", "green"),)
+        return ((f"in sync: {count(same_items(report.plan), 'item')} the same, which is now remembered  ", "green"),)
     style = "green" if not bad else "yellow" if counts[Status.DONE] else "red"
     selection = "" if report.selected is None else " chosen"
     return ((f"applied {items:,} of {count(chosen, 'change')}{selection} in {duration(report.seconds)}  ", style),)
@@ -121,11 +121,9 @@ def outcome_line(outcome: Outcome, step: Step | None) -> Line:
 def _open(plan: Plan, words: Words) -> Iterator[Line]:
     """What the run leaves for a person."""
     if plan.conflicts:
-        waits = "waits" if len(plan.conflicts) == 1 else "wait"
-        yield line(
-            f"  ! {count(len(plan.conflicts), 'conflict')} {waits} for a person: trueup conflicts ls {words.target}{words.flags}",
-            "magenta",
-        )
+        number = len(plan.conflicts)
+        waiting = f"{count(number, 'conflict')} {'waits' if number == 1 else 'wait'} for a person"
+        yield line(f"  ! {waiting}: trueup conflicts ls {words.target}{words.flags}", "magenta")
     if plan.unknown or not plan.complete:
         what = count(len(plan.unknown), "item") if plan.complete else "a whole side"
         yield line(f"  ? {what} could not be judged: trueup plan {words.target}{words.flags}", "magenta")

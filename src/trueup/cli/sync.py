@@ -1,0 +1,209 @@
+"""``trueup sync``: show the plan, ask, apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import click
+
+from trueup.cli.common import Session, pass_session
+from trueup.cli.group import Command
+from trueup.cli.plan import finish
+from trueup.cli.running import Runner, changes_question, run_engine
+from trueup.cli.targets import (
+    Chosen,
+    Overrides,
+    allow_option,
+    choose_all,
+    policy_options,
+    select_option,
+    targets_argument,
+    yes_option,
+)
+from trueup.core.check import Guard, Refusal
+from trueup.core.errors import PlanRefused
+from trueup.core.plan import Item, Plan
+from trueup.core.report import EXIT_REFUSED, Ending, Report, combine, exit_code, plan_exit_code
+from trueup.render.plans import Words, plan_lines
+from trueup.render.reports import report_lines
+from trueup.render.text import line
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a person wants changes applied."""
+
+    yes: bool = False
+    dry_run: bool = False
+    allow: tuple[Guard, ...] = ()
+    select: tuple[str, ...] = ()
+    """gitignore patterns; empty: everything."""
+
+    @property
+    def selector(self) -> Callable[[Item], bool] | None:
+        """Which changes are wanted; None: all."""
+        return selector(self.select) if self.select else None
+
+
+def selector(patterns: Sequence[str]) -> Callable[[Item], bool]:
+    """Changes whose key matches one of the patterns, which read as in a .gitignore."""
+    from pathspec import GitIgnoreSpec
+
+    spec = GitIgnoreSpec.from_lines(patterns)
+    return lambda item: spec.match_file(item.key)
+
+
+@click.command(cls=Command)
+@targets_argument
+@policy_options
+@allow_option
+@select_option
+@click.option("--dry-run", is_flag=True, help="Show the plan and stop; with --quiet the exit code 3 tells of drift.")
+@yes_option
+@pass_session
+def sync(
+    session: Session,
+    *,
+    names: tuple[str, ...],
+    overrides: Overrides,
+    allow: tuple[Guard, ...],
+    select: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+) -> int:
+    """Bring both sides into agreement.
+
+    \b
+    Examples:
+      trueup sync                                   every target, each with its plan and question
+      trueup sync photos --dry-run                  what would be done, nothing written
+      trueup sync folder ~/photos /mnt/photos       two folders that no file configures
+      trueup sync photos --select '*.jpg' --yes     only these, without a question
+      trueup sync folder ./site /srv/site --direction push --deletes propagate
+
+    The plan is shown first, each change with its reason, and you are asked. Versions that are replaced or deleted go
+    to the trash, conflicts wait for `trueup conflicts`, and `trueup undo last` takes a run back.
+    """
+    wanted = Wanted(yes, dry_run, allow, select)
+
+    async def work(runner: Runner) -> int:
+        chosen = choose_all(runner, names, overrides)
+        entries: list[dict[str, Any]] = []
+
+        async def one(index: int) -> int:
+            target = chosen[index]
+            entries.append({"target": target.spec.name, "report": None})
+            code, report = await (rehearse if wanted.dry_run else carry_out)(runner, target, wanted)
+            entries[-1]["report"] = report
+            return code
+
+        results = await runner.each([target.spec.name for target in chosen], one)
+        code = combine([code for code, _ in results])
+        for entry, (own, failure) in zip(entries, results, strict=True):
+            entry |= {"error": failure, "exit_code": own}
+        finish(session, "results", dry_run=dry_run, results=entries, exit_code=code)
+        return code
+
+    return run_engine(session, work)
+
+
+async def rehearse(runner: Runner, target: Chosen, wanted: Wanted) -> tuple[int, Report]:
+    """Show what would be done, and what would refuse it."""
+    plan = await runner.engine.plan(target.spec, select=wanted.selector)
+    refusals = runner.engine.refusals(plan, target.spec, allow=wanted.allow)
+    present_plan(runner, plan, target.words, refusals)
+    codes = [plan_exit_code(plan, drift=runner.session.quiet), EXIT_REFUSED if refusals else 0]
+    return combine(codes), Report(plan, Ending.DECLINED)
+
+
+async def carry_out(runner: Runner, target: Chosen, wanted: Wanted) -> tuple[int, Report]:
+    """Run one target: the plan is shown, the question asked, the report shown."""
+    asked = Asked(runner, target.words, yes=wanted.yes)
+    try:
+        report = await runner.engine.run(
+            target.spec,
+            confirm=asked.confirm,
+            allow=wanted.allow,
+            select=wanted.selector,
+            command=runner.session.typed,
+        )
+    except* PlanRefused as group:
+        present_refused(runner, group, target.words)
+        raise
+    if wanted.select and not report.plan.changes:
+        runner.session.tell([line("no change matches --select", "yellow")])
+    return conclude(runner, report, target.words, shown=asked.shown), report
+
+
+@dataclass(slots=True)
+class Asked:
+    """Shows a plan and asks whether to apply it."""
+
+    runner: Runner
+    words: Words
+    yes: bool
+    shown: bool = False
+    needless: Callable[[Plan], bool] = lambda _: False
+    """Plans that nobody has to be asked about."""
+
+    async def confirm(self, plan: Plan) -> bool:
+        """As `trueup.api.Confirm`.
+
+        Raises:
+            UsageError: If the question is due and nobody can be asked. Nothing has been done.
+        """
+        present_plan(self.runner, plan, replace(self.words, next=None))
+        self.shown = True
+        if plan.changes and not self.yes and not self.needless(plan):
+            question = changes_question(plan)
+            self.runner.require_terminal(question)
+            session = self.runner.session
+            if session.quiet or not session.text:
+                session.tell(plan_lines(plan, replace(self.words, next=None), verbose=session.verbose))
+            if not await self.runner.ask(question):
+                return False
+        self.runner.stop.writing = True
+        return True
+
+
+def present_plan(runner: Runner, plan: Plan, words: Words, refusals: Sequence[Refusal] = ()) -> None:
+    """Show a plan in the form that is wanted; with ``--json`` it is part of the document at the end."""
+    runner.display.close()
+    session = runner.session
+    runner.event("plan", plan=plan)
+    if session.text:
+        session.show(plan_lines(plan, words, verbose=session.verbose, refusals=refusals))
+
+
+def present_refused(runner: Runner, group: BaseExceptionGroup[PlanRefused], words: Words) -> None:
+    """Show the plan that a guard refused: only with it can anybody tell whether the guard is right."""
+    for error in group.exceptions:
+        if isinstance(error, PlanRefused) and isinstance(error.plan, Plan):
+            refusals = [refusal for refusal in error.refusals if isinstance(refusal, Refusal)]
+            present_plan(runner, error.plan, words, refusals)
+
+
+def conclude(runner: Runner, report: Report, words: Words, *, shown: bool) -> int:
+    """Show what became of a run, and what it leaves open.
+
+    Args:
+        runner: The open engine.
+        report: What became of the run.
+        words: How commands for the target are typed.
+        shown: Whether its plan was shown before.
+
+    Returns:
+        The exit code.
+    """
+    runner.display.close()
+    runner.stop.writing = False
+    session = runner.session
+    runner.event("report", report=report)
+    if session.text:
+        plan = report.plan
+        if not shown and (plan.conflicts or plan.unknown or not plan.complete):
+            session.show(plan_lines(plan, replace(words, next=None), verbose=session.verbose))
+        session.show(report_lines(report, words, verbose=session.verbose))
+    return exit_code(report)

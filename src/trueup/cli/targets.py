@@ -1,0 +1,217 @@
+"""Which targets a command means, and the settings that its flags change for this one run."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from trueup.cli.running import Runner
+from trueup.core.check import Guard, Limits
+from trueup.core.errors import UsageError
+from trueup.core.strategy import Conflict, Deletes, Direction, Keep
+from trueup.render.names import quote
+from trueup.render.plans import Words
+from trueup.targets.folders import Folders, Selection
+
+AD_HOC = "folder"
+"""``sync folder LOCAL REMOTE``: a target that no file configures."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def word_option(flag: str, kind: type[StrEnum], *, explain: str, multiple: bool = False) -> Callable[[F], F]:
+    """An option that takes one of a closed set of words; hyphens and capitals are forgiven."""
+    words = [member.value for member in kind]
+
+    def convert(value: object) -> StrEnum:
+        wanted = str(value).lower().replace("_", "-")
+        for member in kind:
+            if wanted == member.value.replace("_", "-"):
+                return member
+        from difflib import get_close_matches
+
+        near = get_close_matches(str(value), words, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(words)}"
+        raise click.BadParameter(f"{str(value)!r}; {hint}")
+
+    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    metavar = "[" + "|".join(words) + "]"
+    return click.option(flag, type=convert, metavar=metavar, multiple=multiple, shell_complete=complete, help=explain)
+
+
+def max_delete(value: object) -> Limits:
+    """``N`` or ``P%``, as an option's type."""
+    try:
+        return Limits.parse(str(value))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Settings that flags change; None and empty leave what is configured."""
+
+    name: str | None = None
+    direction: Direction | None = None
+    conflict: Conflict | None = None
+    deletes: Deletes | None = None
+    keep: Keep | None = None
+    include: tuple[str, ...] = ()
+    """In place of those configured."""
+    exclude: tuple[str, ...] = ()
+    """Beside those configured: a flag must not bring in what a file keeps out."""
+    max_delete: Limits | None = None
+
+    def applied(self, spec: Folders) -> Folders:
+        """The target with these settings."""
+        policy = spec.policy
+        changed = {
+            name: value
+            for name in ("direction", "conflict", "deletes", "keep")
+            if (value := getattr(self, name)) is not None
+        }
+        selection = replace(
+            spec.selection,
+            include=self.include or spec.selection.include,
+            exclude=(*spec.selection.exclude, *self.exclude),
+        )
+        return replace(
+            spec,
+            name=self.name or spec.name,
+            policy=replace(policy, **changed),
+            selection=selection,
+            limits=self.max_delete or spec.limits,
+        )
+
+    def flags(self) -> str:
+        """As they are typed, each with a leading blank."""
+        pairs: list[tuple[str, object]] = [
+            (f"--{name.replace('_', '-')}", getattr(self, name))
+            for name in ("name", "direction", "conflict", "deletes", "keep", "max_delete")
+        ]
+        pairs += [("--include", pattern) for pattern in self.include]
+        pairs += [("--exclude", pattern) for pattern in self.exclude]
+        return "".join(f" {flag} {quote(str(value))}" for flag, value in pairs if value is not None)
+
+
+def policy_options(function: F) -> F:
+    """Add the flags of `Overrides`; the command gets them as ``overrides``."""
+    options = (
+        click.option("--name", metavar="NAME", help="What to call an ad hoc folder in the history."),
+        word_option("--direction", Direction, explain="Which sides may be written."),
+        word_option("--conflict", Conflict, explain="Who wins when both sides changed."),
+        word_option("--deletes", Deletes, explain="What a deletion on one side means for the other."),
+        click.option("--include", metavar="GLOB", multiple=True, help="Only files that match; as in .gitignore."),
+        click.option("--exclude", metavar="GLOB", multiple=True, help="No files that match, beside those configured."),
+        click.option("--max-delete", type=max_delete, metavar="N|P%", help="Refuse a run that would delete more."),
+        word_option("--keep", Keep, explain="Which replaced and deleted versions go to the trash."),
+    )
+
+    @functools.wraps(function)
+    def gathered(*args: Any, **kwargs: Any) -> Any:
+        fields = {name: kwargs.pop(name) for name in Overrides.__dataclass_fields__}
+        return function(*args, overrides=Overrides(**fields), **kwargs)
+
+    for option in reversed(options):
+        gathered = option(gathered)
+    return gathered  # type: ignore[return-value]  # click keeps the shape
+
+
+allow_option = word_option(
+    "--allow", Guard, multiple=True, explain="Let this one run pass a guard; see `trueup help guards`."
+)
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask. Guards refuse all the same.")
+select_option = click.option("--select", metavar="GLOB", multiple=True, help="Only these changes; as in .gitignore.")
+targets_argument = click.argument("names", nargs=-1, metavar="[NAME... | folder LOCAL REMOTE]")
+target_argument = click.argument("words", nargs=-1, metavar="NAME | folder LOCAL REMOTE")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """One target, with the flags applied, and how it is typed."""
+
+    spec: Folders
+    words: Words
+
+
+def choose_all(runner: Runner, names: Sequence[str], overrides: Overrides = Overrides()) -> list[Chosen]:
+    """The targets that are named; none named: all there are.
+
+    Raises:
+        UsageError: If a name is unknown, or nothing is configured.
+    """
+    if names and names[0] == AD_HOC:
+        chosen, rest = choose(runner, names, overrides)
+        if rest:
+            raise UsageError(f"{AD_HOC} takes two folders, LOCAL and REMOTE", why=f"there are {len(names) - 1}")
+        return [chosen]
+    if overrides.name is not None:
+        raise UsageError("--name is for an ad hoc folder", attempt="trueup sync folder LOCAL REMOTE --name NAME")
+    if not names and not runner.engine.targets:
+        raise UsageError(
+            "there is nothing to do",
+            why="no target is configured, here or in a folder above",
+            attempt="trueup init, or trueup sync folder LOCAL REMOTE",
+        )
+    return [_configured(runner, name, overrides) for name in dict.fromkeys(names) or runner.engine.targets]
+
+
+def choose(
+    runner: Runner,
+    words: Sequence[str],
+    overrides: Overrides = Overrides(),
+) -> tuple[Chosen, tuple[str, ...]]:
+    """The target that the first words name, and the words behind.
+
+    Without words the only target that is configured is meant.
+
+    Raises:
+        UsageError: If it cannot be told which one is meant.
+    """
+    if words and words[0] == AD_HOC:
+        if len(words) < 3:
+            raise UsageError(f"{AD_HOC} takes two folders, LOCAL and REMOTE", why=f"there are {len(words) - 1}")
+        return _ad_hoc(words[1], words[2], overrides, runner.engine.targets), tuple(words[3:])
+    if words:
+        return _configured(runner, words[0], overrides), tuple(words[1:])
+    names = list(runner.engine.targets)
+    if len(names) != 1:
+        why = f"there are {', '.join(names)}" if names else "none is configured, here or in a folder above"
+        raise UsageError("which target?", why=why, attempt="the same command with NAME, or with folder LOCAL REMOTE")
+    return _configured(runner, names[0], overrides), ()
+
+
+def _configured(runner: Runner, name: str, overrides: Overrides) -> Chosen:
+    return Chosen(overrides.applied(runner.engine.find(name)), Words(quote(name), overrides.flags()))
+
+
+def _ad_hoc(local: str, remote: str, overrides: Overrides, taken: Collection[str]) -> Chosen:
+    place = remote if "://" in remote else os.path.abspath(remote)  # noqa: PTH100 - links stay as they are typed
+    here = local if "://" in local else os.path.abspath(local)  # noqa: PTH100
+    name = overrides.name or Path(here).name or AD_HOC
+    if name in taken:
+        # The engine finds the target of an old plan by its name: two must not share one.
+        if overrides.name is not None:
+            raise UsageError(f"a target called {name} is configured", attempt="another --name")
+        name = f"{name}-folder"
+    spec = Folders(name, (here,), place, selection=Selection())
+    return Chosen(overrides.applied(spec), Words(f"{AD_HOC} {quote(local)} {quote(remote)}", overrides.flags()))
+
+
+def no_more(rest: Iterable[str]) -> None:
+    """Refuse words that the command has no use for.
+
+    Raises:
+        UsageError: If there are any.
+    """
+    if rest := list(rest):
+        raise UsageError(f"unexpected: {' '.join(rest)}")
