@@ -55,6 +55,11 @@ class Workspace:
         then = time.time() - _YEAR_AGO_SECONDS
         os.utime(path, (then, then))
 
+    def configure(self, text: str) -> None:
+        """Add targets to the workspace's ``trueup.toml``."""
+        with (self.root / "trueup.toml").open("a", encoding="utf-8") as file:
+            file.write(text)
+
     def say(self, text: str) -> None:
         """Explain what comes next."""
         sys.stdout.write(f"\n{text}\n")
@@ -102,6 +107,7 @@ def run(directory: Path | None = None, *, keep: bool = False) -> None:
 def folders(workspace: Workspace) -> None:
     """Two folders that drift apart in every way there is."""
     workspace.say("Two folders: yours (site/) and the one everybody shares (share/). The first sync is a union.")
+    workspace.configure(_CONFIG)
     _furnish(workspace)
     workspace.run("sync", "site", "--yes")
     workspace.say("A day's work on both sides: new, changed, deleted, moved and clashing files, odd names, a link.")
