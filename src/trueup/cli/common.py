@@ -45,6 +45,8 @@ class Session:
     """Variables that this call has set, with what they were before."""
     broken: bool = False
     """Whether the reader of stdout has gone. The work goes on; nothing more is written."""
+    unwritten: OSError | None = None
+    """Why the result could not be written."""
     answered: bool = False
     """Whether a document was written: with ``--json`` there is exactly one."""
 
@@ -99,32 +101,35 @@ class Session:
         try:
             stream.write(text)
             stream.flush()
-        except BrokenPipeError:
-            # Whoever read has had enough. That is no reason to stop a run that is writing files.
+        except OSError as error:
+            # A reader who has had enough, or a full disk, is no reason to stop a run that is writing files.
+            self._give_up(stream, error)
+
+    def _give_up(self, stream: TextIO, error: OSError) -> None:
+        """Write nothing more; what is buffered goes nowhere, else Python complains about it at exit."""
+        with open(os.devnull, "w", encoding="utf-8") as nothing:  # noqa: PTH123 - a descriptor is replaced
+            os.dup2(nothing.fileno(), stream.fileno())
+        if stream is sys.stdout:
             self.broken = True
-            with open(os.devnull, "w", encoding="utf-8") as nothing:  # noqa: PTH123 - a descriptor is replaced
-                os.dup2(nothing.fileno(), stream.fileno())
+            self.unwritten = None if isinstance(error, BrokenPipeError) else error
 
     def close(self, code: int) -> int:
-        """Flush; a result that could not be written is a failure.
+        """Flush; a result that could not be written is a failure, unless nobody wanted the rest.
 
         Returns:
             The exit code.
         """
         try:
             sys.stdout.flush()
-        except BrokenPipeError:
-            self.broken = True
-        except (OSError, ValueError) as error:
-            from trueup.cli.failures import print_error
-            from trueup.core.errors import TrueupError
+        except OSError as error:
+            self._give_up(sys.stdout, error)
+        if self.unwritten is None:
+            return code
+        from trueup.cli.failures import print_error
+        from trueup.core.errors import TrueupError
 
-            print_error(TrueupError("the result could not be written", why=str(error)), self)
-            return code or 1
-        if self.broken:
-            with open(os.devnull, "w", encoding="utf-8") as nothing:  # noqa: PTH123 - at exit Python flushes once more
-                os.dup2(nothing.fileno(), sys.__stdout__.fileno() if sys.__stdout__ else 1)
-        return code
+        print_error(TrueupError("the result could not be written", why=self.unwritten.strerror or ""), self)
+        return code or TrueupError.exit_code
 
     # -- configuration -------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from trueup.cli.targets import (
     choose_all,
     no_more,
     policy_options,
+    policy_options_but_keep,
     targets_argument,
     yes_option,
 )
@@ -83,7 +84,7 @@ def ls(session: Session, *, names: tuple[str, ...], overrides: Overrides) -> int
             entries[-1] |= {"items": plan.conflicts, "summary": summary_fields(plan)}
             runner.event("conflicts", **entries[-1])
             if session.text:
-                session.show(conflict_lines(plan, target.words))
+                session.show(conflict_lines(plan, replace(target.words, flags=replace(overrides, keep=None).flags())))
             return plan_exit_code(plan, drift=False)
 
         results = await runner.each([target.spec.name for target in chosen], one)
@@ -130,7 +131,7 @@ def show(session: Session, *, words: tuple[str, ...], overrides: Overrides) -> i
 @conflicts.command("resolve", cls=Command)
 @keys_argument
 @click.option("--keep", type=click.Choice(list(ANSWERS)), help="Which version holds; nothing is preselected.")
-@policy_options
+@policy_options_but_keep
 @allow_option
 @yes_option
 @pass_session

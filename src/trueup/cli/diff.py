@@ -58,7 +58,7 @@ class Version:
 
 
 @click.command(cls=Command)
-@click.argument("words", nargs=-1, metavar="NAME | folder LOCAL REMOTE  [KEY]")
+@click.argument("words", nargs=-1, metavar="[NAME | folder LOCAL REMOTE] [KEY]")
 @policy_options
 @exit_code_option
 @pass_session

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trueup.core.errors import TrueupError, UsageError
+from trueup.core.errors import ConfigError, TrueupError, UsageError
 
 if TYPE_CHECKING:
     from trueup.cli.common import Session
@@ -109,14 +109,15 @@ def error_line(error: TrueupError, *, about: str = "") -> tuple[tuple[str, str],
     """One error as a line; a why of several lines keeps them."""
     from trueup.render.names import printable
 
-    def safe(text: str) -> str:
-        return "\n".join(printable(part) for part in text.split("\n"))
-
-    body = f"{safe(about)}: {safe(error.what)}" if about else safe(error.what)
-    if error.why:
-        body += safe(error.why) if error.why.startswith("\n") else f" - {safe(error.why)}"
-    if error.attempt:
-        body += ("\n" if error.why.startswith("\n") else " - ") + f"try: {safe(error.attempt)}"
+    what, why, attempt = (printable(part) for part in (error.what, error.why, error.attempt))
+    body = f"{printable(about)}: {what}" if about else what
+    listed = isinstance(error, ConfigError) and error.why.startswith("\n")
+    if listed:  # one line each; the configuration has made its own values harmless
+        body += "".join(f"\n{printable(part)}" for part in error.why[1:].split("\n"))
+    elif why:
+        body += f" - {why}"
+    if attempt:
+        body += ("\n" if listed else " - ") + f"try: {attempt}"
     return ((f"error[{error.code}]", "red"), (f": {body}", ""))
 
 

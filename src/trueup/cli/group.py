@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
@@ -143,10 +144,7 @@ class Root(Group):
         words = list(sys.argv[1:] if args is None else args)
         session = Session(words=tuple(words))
         extra.pop("standalone_mode", None)
-        for stream in (sys.stdout, sys.stderr):
-            reconfigure = getattr(stream, "reconfigure", None)
-            if reconfigure is not None:
-                reconfigure(errors="backslashreplace")
+        _prepare_streams()
         try:
             answer = super().main(words, prog_name or PROGRAM, standalone_mode=False, obj=session, **extra)
             code = answer if isinstance(answer, int) else 0
@@ -158,6 +156,16 @@ class Root(Group):
         finally:
             session.restore()
         sys.exit(session.close(code))
+
+
+def _prepare_streams() -> None:
+    """No character and no closed descriptor may stop a command."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for the whole process
+        reconfigure = getattr(getattr(sys, name), "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

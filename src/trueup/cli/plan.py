@@ -26,6 +26,7 @@ from trueup.cli.targets import (
 )
 from trueup.core.codec import plan_to_json
 from trueup.core.errors import TrueupError, UsageError
+from trueup.core.model import LOCAL
 from trueup.core.plan import Plan
 from trueup.core.report import EXIT_FAILED, EXIT_OK, combine, plan_exit_code
 from trueup.render.documents import document, dump, refusal_fields, summary_fields
@@ -94,6 +95,8 @@ def _survey(
                 session.show([((printable(target.spec.name), "bold"), ("  unknown", "magenta"))])
                 raise
             runner.display.close()
+            if by_content:
+                plan = _counted(plan)
             code = plan_exit_code(plan, drift=exit_code)
             entries[-1] |= summary_fields(plan, by_content=by_content) | {"state": verdict(plan)[0], "exit_code": code}
             runner.event("status", **entries[-1])
@@ -110,6 +113,12 @@ def _survey(
         return code
 
     return run_engine(session, work)
+
+
+def _counted(plan: Plan) -> Plan:
+    """Where versions count for nothing, what agrees is not counted on the way: it is what the plan does not list."""
+    listed = sum(item.local is not None for item in plan.items)
+    return replace(plan, agreed=plan.agreed or max(0, plan.observed[LOCAL].items - listed))
 
 
 def finish(session: Session, name: str, /, **fields: Any) -> None:

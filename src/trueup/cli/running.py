@@ -186,6 +186,9 @@ class _Signals:
     def _heard(self, number: signal.Signals) -> None:
         stop, session = self._runner.stop, self._runner.session
         first, stop.number = not stop.number, stop.number or int(number)
+        self._runner.display.close()
+        if interactive():
+            sys.stderr.write("\n")  # behind a question, or the terminal's ^C
         if first and stop.writing:
             self._runner.engine.drain()
             session.tell([line("finishing what is under way; once more stops at once", "yellow")])

@@ -105,23 +105,39 @@ class Overrides:
 
 def policy_options(function: F) -> F:
     """Add the flags of `Overrides`; the command gets them as ``overrides``."""
-    options = (
-        click.option("--name", metavar="NAME", help="What to call an ad hoc folder in the history."),
-        word_option("--direction", Direction, explain="Which sides may be written."),
-        word_option("--conflict", Conflict, explain="Who wins when both sides changed."),
-        word_option("--deletes", Deletes, explain="What a deletion on one side means for the other."),
-        click.option("--include", metavar="GLOB", multiple=True, help="Only files that match; as in .gitignore."),
-        click.option("--exclude", metavar="GLOB", multiple=True, help="No files that match, beside those configured."),
-        click.option("--max-delete", type=max_delete, metavar="N|P%", help="Refuse a run that would delete more."),
-        word_option("--keep", Keep, explain="Which replaced and deleted versions go to the trash."),
-    )
+    return _policy_options(function, without="")
+
+
+def policy_options_but_keep(function: F) -> F:
+    """The same for a command whose ``--keep`` means something else."""
+    return _policy_options(function, without="keep")
+
+
+def _policy_options(function: F, *, without: str) -> F:
+    options = {
+        "name": click.option("--name", metavar="NAME", help="What to call an ad hoc folder in the history."),
+        "direction": word_option("--direction", Direction, explain="Which sides may be written."),
+        "conflict": word_option("--conflict", Conflict, explain="Who wins when both sides changed."),
+        "deletes": word_option("--deletes", Deletes, explain="What a deletion on one side means for the other."),
+        "include": click.option(
+            "--include", metavar="GLOB", multiple=True, help="Only files that match; as in .gitignore."
+        ),
+        "exclude": click.option(
+            "--exclude", metavar="GLOB", multiple=True, help="No files that match, beside those configured."
+        ),
+        "max_delete": click.option(
+            "--max-delete", type=max_delete, metavar="N|P%", help="Refuse a run that would delete more."
+        ),
+        "keep": word_option("--keep", Keep, explain="Which replaced and deleted versions go to the trash."),
+    }
+    options.pop(without, None)
 
     @functools.wraps(function)
     def gathered(*args: Any, **kwargs: Any) -> Any:
-        fields = {name: kwargs.pop(name) for name in Overrides.__dataclass_fields__}
+        fields = {name: kwargs.pop(name) for name in options}
         return function(*args, overrides=Overrides(**fields), **kwargs)
 
-    for option in reversed(options):
+    for option in reversed(options.values()):
         gathered = option(gathered)
     return gathered  # type: ignore[return-value]  # click keeps the shape
 
@@ -132,7 +148,7 @@ allow_option = word_option(
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask. Guards refuse all the same.")
 select_option = click.option("--select", metavar="GLOB", multiple=True, help="Only these changes; as in .gitignore.")
 targets_argument = click.argument("names", nargs=-1, metavar="[NAME... | folder LOCAL REMOTE]")
-target_argument = click.argument("words", nargs=-1, metavar="NAME | folder LOCAL REMOTE")
+target_argument = click.argument("words", nargs=-1, metavar="[NAME | folder LOCAL REMOTE]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,7 +233,8 @@ def totals(plan: Plan) -> Line:
         else:
             text = f"{mark.sign} {number:,} {mark.word}".strip()
         spans.append((text + "  ", mark.style))
-    spans.append((f"= {same:,} same", ""))
+    if plan.undoes is None:
+        spans.append((f"= {same:,} same", ""))
     return tuple(spans)
 
 

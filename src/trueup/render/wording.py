@@ -123,7 +123,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.SKIPPED: "{why}",
     Reason.BLOCKED: "the other side cannot hold this name, or holds one that it would take for the same",
     Reason.HELD: "would be deleted, but something in it stays or could not be seen",
-    Reason.UNDO: "as it was before run {undoes}",
+    Reason.UNDO: "as it was before the run",
 }
 """Why an item has the steps it has. Filled in by `reason_text`."""
 
@@ -141,15 +141,17 @@ def reason_text(item: Item, plan: Plan, step: Step | None = None) -> str:
             return "different on both sides, and never agreed: which one holds?"
     step = step or principal(item)
     side = step.side if step else LOCAL
-    return REASONS[item.reason].format(
+    text = REASONS[item.reason].format(
         side=side,
         source=other(side),
         direction=plan.policy.direction.value,
         deletes=_DELETES[plan.policy.deletes.value],
         sibling=_sibling(item),
         why=_why(item),
-        undoes=plan.undoes or "it",
     )
+    if step is not None and step.verb is Verb.REPLACE_KIND:
+        text += "; a folder takes its place" if step.value is None else "; takes the place of a folder"
+    return text
 
 
 def principal(item: Item) -> Step | None:
