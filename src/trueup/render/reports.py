@@ -102,11 +102,20 @@ def steps_by_id(plan: Plan) -> Mapping[str, Step]:
 
 def _outcomes(report: Report, verbose: int) -> Iterator[Line]:
     steps = steps_by_id(report.plan)
-    wanted = [o for o in report.outcomes if verbose or o.status is not Status.DONE]
+    wanted = [
+        outcome
+        for outcome in report.outcomes
+        if verbose or (outcome.status is not Status.DONE and not _is_save(steps.get(outcome.step)))
+    ]
     for outcome in wanted if verbose else wanted[:SHOWN]:
         yield outcome_line(outcome, steps.get(outcome.step))
     if len(wanted) > SHOWN and not verbose:
         yield line(f"    ... and {len(wanted) - SHOWN:,} more (-v shows all)", "dim")
+
+
+def _is_save(step: Step | None) -> bool:
+    """Saves share the fate of the write that they protect: one line for both."""
+    return step is not None and step.verb is Verb.SAVE
 
 
 def outcome_line(outcome: Outcome, step: Step | None) -> Line:

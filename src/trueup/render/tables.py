@@ -132,7 +132,7 @@ def conflict_block(item: Item, plan: Plan, *, zone: tzinfo | None = None) -> lis
 
 def _version(seen: Entry | Unknown | None, zone: tzinfo | None) -> str:
     if seen is None:
-        return "deleted"
+        return "not there"
     if isinstance(seen, Unknown):
         return f"unknown: {printable(seen.why)}"
     content = seen.content

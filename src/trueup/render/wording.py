@@ -51,7 +51,7 @@ DAMAGED = Mark("x", "damaged", "red", "the content is not what its record says")
 UNREGISTERED = Mark("*", "unregistered", "yellow", "content without a record")
 KEEP = Mark("", "keep", "", "left as it is; the reason says why")
 SKIP = Mark("", "skip", "", "not followed, not copied: links, devices, excluded by size")
-HELD = Mark("", "held", "yellow", "a deletion that waits")
+HELD = Mark("", "held", "yellow", "waits for another item, or for a complete listing")
 
 MARKS: tuple[Mark, ...] = (
     UPLOAD, DOWNLOAD, CREATE, UPDATE, DELETE, RECORD_ADD, RECORD_CHANGE, RECORD_REMOVE, CONFLICT, SAME, UNKNOWN,
@@ -122,7 +122,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.UNKNOWN: "{why}",
     Reason.SKIPPED: "{why}",
     Reason.BLOCKED: "the other side cannot hold this name, or holds one that it would take for the same",
-    Reason.HELD: "would be deleted, but something in it stays or could not be seen",
+    Reason.HELD: "waits: something that goes with it stays, is undecided, or could not be seen",
     Reason.UNDO: "as it was before the run",
 }
 """Why an item has the steps it has. Filled in by `reason_text`."""
