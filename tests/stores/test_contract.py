@@ -1,6 +1,7 @@
 """Every store of ours keeps the contract, plain and in each of its variants."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -82,7 +83,9 @@ class FolderContract(StoreContract):
 
     def opened(self, path: Path) -> FileStore:
         self.root = path
-        return FileStore(str(path), threads=anyio.to_thread.run_sync, unique=_unique())
+        # As in the engine, a cancelled caller does not wait for its thread.
+        threads = partial(anyio.to_thread.run_sync, abandon_on_cancel=True)
+        return FileStore(str(path), threads=threads, unique=_unique())
 
     def outside_write(self, key: Key, data: bytes) -> None:
         path = self.root / key
@@ -94,12 +97,6 @@ class FolderContract(StoreContract):
 
     def outside_read(self, key: Key) -> bytes | None:
         return (self.root / key).read_bytes()
-
-
-class TestFolder(FolderContract):
-    @pytest.fixture
-    def store(self, tmp_path: Path) -> FileStore:
-        return self.opened(tmp_path)
 
     # Gaps, to be closed in the store; strict, so that whoever closes one takes its lines away.
 
@@ -115,9 +112,29 @@ class TestFolder(FolderContract):
     async def test_a_failed_write_leaves_no_directories_behind(self, store: Store) -> None:
         await super().test_a_failed_write_leaves_no_directories_behind(store)
 
+    @pytest.mark.xfail(raises=AssertionError, reason="orders the trash by text, not by the bytes of the keys")
+    async def test_versions_of_any_name_can_be_kept(self, store: Store) -> None:
+        await super().test_versions_of_any_name_can_be_kept(store)
+
     @pytest.mark.xfail(strict=False, reason="says NotFound to one loser in some hundred races")
     async def test_of_a_writer_and_a_remover_exactly_one_wins(self, store: Store) -> None:
         await super().test_of_a_writer_and_a_remover_exactly_one_wins(store)
+
+
+class TestFolder(FolderContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> FileStore:
+        return self.opened(tmp_path)
+
+
+class TestFolderThatCannotExchange(FolderContract):
+    """A file system without an atomic exchange of names: the old version is linked away before it is replaced."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> FileStore:
+        store = self.opened(tmp_path)
+        store._folder.exchanges = False
+        return store
 
 
 def _unique() -> Callable[[], str]:

@@ -70,6 +70,9 @@ HOSTILE = [
     "\U0001f600",
     "bytes-\udcff\udc80",
     "\udce9t\udce9",
+    "\u00e9-after-the-next",
+    "\udc80-before-the-last",
+    "\udcff-after-all",
     "x/.trueup/y",
     ".trueupx",
 ]

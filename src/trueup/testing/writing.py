@@ -208,8 +208,8 @@ class WriteContract(Contract):
         for n in range(ROUNDS):
             before = token
 
-            async def edit(before: Token = before, text: bytes = b"theirs" * (n + 2)) -> None:
-                while (await look(store, A)).token == before:
+            async def edit(text: bytes = b"theirs" * (n + 2)) -> None:
+                while (await look(store, A)).content.size != len(b"ours"):
                     await anyio.lowlevel.checkpoint()
                 await self.edit(A, text)
 
