@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.core.oracle import Bench, Case, Options, Step, Text, cases, verdict
+
 from trueup.core.model import (
     LOCAL,
     REMOTE,
@@ -28,8 +30,6 @@ from trueup.core.reconcile import Reason, reconcile
 from trueup.core.strategy import TIE_NS, Conflict, Deletes, Direction, Keep, Policy
 from trueup.core.table import Rule, Verb
 from trueup.core.tree import Finding
-
-from tests.core.oracle import Bench, Case, Options, Step, Text, cases, verdict
 
 NOW = 10**18
 TIMES = {"tie": (1, 1), "local": (1 + 2 * TIE_NS, 1), "remote": (1, 1 + 2 * TIE_NS)}
@@ -70,6 +70,8 @@ def ours(case: Case, keep: Keep = Keep.CONFLICTS) -> tuple[str, list[Step]]:
                 steps.append(("sibling", act.side, source))
             case Verb.PUT | Verb.DELETE:
                 steps.append(("put", act.side, source, held[act.side]))
+            case _:
+                assert act.verb is Verb.ADOPT
     written = [step for step in steps if step[0] == "put"]
     if written:
         steps.append(("ancestor", written[-1][2]))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trueup.core.model import Side
+from trueup.core.model import Entry, Side, is_directory
 from trueup.core.plan import Observed, Plan
 from trueup.core.tree import SIDES
 
@@ -80,7 +80,7 @@ def check(plan: Plan, limits: Limits, *, allow: Iterable[Guard] = ()) -> tuple[R
         limits: How much may be deleted.
         allow: Guards that let this one run pass.
     """
-    if not plan.changes:
+    if not plan.needs_apply:  # forgetting what was agreed, because both sides seem empty, is a write too
         return ()
     passed = frozenset(allow)
     if plan.undoes is not None:
@@ -115,9 +115,13 @@ def _emptied(plan: Plan, _: Limits) -> str | None:
 
 def _all_changed(plan: Plan, _: Limits) -> str | None:
     def judge(side: Side, seen: Observed) -> str | None:
-        if plan.ancestors < FEW or seen.unchanged or not seen.items:
+        if not plan.changes or seen.unchanged:
             return None
-        altered = [item for item in plan.items if item.ancestor is not None and item.side(side) is not None]
+        altered = [
+            item
+            for item in plan.items
+            if item.ancestor is not None and not is_directory(item.key) and isinstance(item.side(side), Entry)
+        ]
         if len(altered) < FEW or not all(item.altered(side) for item in altered):
             return None
         return f"all {len(altered)} known items on {side} changed at once: encrypted, converted, or another folder?"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -21,9 +21,9 @@ from trueup.core.model import (
     parents,
     same_content,
 )
-from trueup.core.reconcile import CONFLICTS, Reason, other, sibling_key
+from trueup.core.reconcile import CONFLICTS, Reason, other
 from trueup.core.strategy import Keep, Policy
-from trueup.core.table import Verb
+from trueup.core.table import Act, Verb
 from trueup.core.tree import SIDES, Finding
 
 
@@ -72,7 +72,10 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One key of the plan: what was seen, why, and the steps in order. No steps: reported only."""
+    """One key of the plan: what was seen, why, and the steps in order. No steps: reported only.
+
+    A key has one item, and another before it where its ancestor has to be forgotten first.
+    """
 
     key: Key
     reason: Reason
@@ -106,7 +109,7 @@ class Item:
         if any(step.verb in (Verb.SAVE, Verb.SIBLING) for step in self.steps):
             return 0
         return sum(
-            step.expect is not None and not is_directory(step.key)
+            step.expect not in (None, DIRECTORY_TOKEN)
             for step in self.steps
             if step.verb in (Verb.PUT, Verb.DELETE, Verb.REPLACE_KIND)
         )
@@ -219,7 +222,7 @@ def build_items(findings: Sequence[Finding], policy: Policy) -> tuple[Item, ...]
     table = {finding.key: finding for finding in findings}
     builder = _Builder(policy)
     items = [builder.item(finding) for finding in findings]
-    return tuple(_link_replacements(items, table))
+    return tuple(_forgetting(_link_replacements(items, table), builder))
 
 
 @dataclass(slots=True)
@@ -234,9 +237,10 @@ class _Builder:
                 case Verb.SAVE:
                     pass  # whether a version is kept is the policy's to say, below
                 case Verb.SIBLING:
-                    steps.append(self._sibling(finding, act.side, act.source or other(act.side)))
+                    steps.append(self._sibling(finding, act))
                 case _:
-                    steps.extend(self._write(finding, act.verb, act.side, act.source))
+                    siblings = tuple(step.id for step in steps)
+                    steps.extend(self._write(finding, act, after=siblings))
         phase = Phase.WRITE
         if steps and all(step.verb is Verb.ADOPT for step in steps):
             phase = Phase.AGREE
@@ -253,20 +257,25 @@ class _Builder:
             phase=phase,
         )
 
+    def forget(self, item: Item) -> Item:
+        """Before anything is written: as if the key had never been agreed on."""
+        expect = item.local.token if isinstance(item.local, Entry) else None
+        step = Step(self._id(), item.key, LOCAL, Verb.ADOPT, expect)
+        return replace(item, reason=Reason.ADOPT, steps=(step,), phase=Phase.AGREE)
+
     def _id(self) -> str:
         self.count += 1
         return f"s{self.count}"
 
-    def _write(self, finding: Finding, verb: Verb, side: Side, source: Side | None) -> list[Step]:
-        seen = finding.seen(side)
-        present = isinstance(seen, Entry)
+    def _write(self, finding: Finding, act: Act, *, after: tuple[str, ...]) -> list[Step]:
+        seen = finding.seen(act.side)
         expect = seen.token if isinstance(seen, Entry) else None
-        value = _ref(finding, source) if source is not None else None
+        value = _ref(finding, act.source) if act.source is not None else None
         steps = []
-        if present and verb in (Verb.PUT, Verb.DELETE) and self._keeps(finding):
-            steps.append(Step(self._id(), finding.key, side, Verb.SAVE, expect))
-        needs = tuple(step.id for step in steps)
-        steps.append(Step(self._id(), finding.key, side, verb, expect, value, needs))
+        if expect is not None and act.verb in (Verb.PUT, Verb.DELETE) and self._keeps(finding):
+            steps.append(Step(self._id(), finding.key, act.side, Verb.SAVE, expect))
+        needs = (*after, *(step.id for step in steps))
+        steps.append(Step(self._id(), finding.key, act.side, act.verb, expect, value, needs))
         return steps
 
     def _keeps(self, finding: Finding) -> bool:
@@ -280,12 +289,9 @@ class _Builder:
             case Keep.NONE:
                 return False
 
-    def _sibling(self, finding: Finding, side: Side, loser: Side) -> Step:
-        value = _ref(finding, loser)
-        if value.content.fingerprint is None:
-            raise ValueError(f"sibling of {finding.key!r} planned without a fingerprint")
-        key = sibling_key(finding.key, loser, value.content.fingerprint)
-        return Step(self._id(), key, side, Verb.SIBLING, None, value)
+    def _sibling(self, finding: Finding, act: Act) -> Step:
+        value = _ref(finding, act.source or other(act.side))
+        return Step(self._id(), finding.sibling(act), act.side, Verb.SIBLING, None, value)
 
 
 def _ref(finding: Finding, side: Side) -> Ref:
@@ -344,6 +350,19 @@ def _directory_becomes_file(linked: dict[Key, Item], item: Item, step: Step, bel
     replacement = replace(step, verb=Verb.REPLACE_KIND, expect=DIRECTORY_TOKEN, needs=(*step.needs, *needs))
     _amend(linked, item.key, step, replacement)
     linked[item.key] = replace(linked[item.key], phase=Phase.REPLACE)
+
+
+def _forgetting(items: Sequence[Item], builder: _Builder) -> Iterator[Item]:
+    """What comes back below a file that becomes a directory is forgotten before that happens.
+
+    Its absence there was the file's doing. A run that ends between the two would leave a directory without it, which
+    the next run could not tell from a deletion that somebody wants followed.
+    """
+    became = {s.id for item in items for s in item.steps if s.verb is Verb.REPLACE_KIND and s.value is None}
+    for item in items:
+        if item.ancestor is not None and any(not became.isdisjoint(step.needs) for step in item.steps):
+            yield builder.forget(item)
+        yield item
 
 
 def _amend(linked: dict[Key, Item], key: Key, old: Step, new: Step) -> None:

@@ -7,7 +7,8 @@ side changed since both agreed". Source: RECONCILE, "Two sides with an ancestor"
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
 
@@ -25,7 +26,7 @@ from trueup.core.model import (
     same_content,
 )
 from trueup.core.strategy import Conflict, Deletes, Direction, Policy, newest
-from trueup.core.table import Act, Rule, Verb
+from trueup.core.table import Act, Rule, Verb, word
 
 
 class Reason(StrEnum):
@@ -65,7 +66,7 @@ CONFLICTS = frozenset({Reason.CONFLICT, Reason.KIND_CONFLICT})
 
 @dataclass(frozen=True, slots=True)
 class LookCloser:
-    """Content has to be fingerprinted on these sides before a decision can be made."""
+    """Content has to be fingerprinted, all by one algorithm, on these sides before a decision can be made."""
 
     sides: tuple[Side, ...]
 
@@ -109,13 +110,13 @@ def _opaque(difference: Difference) -> Rule:
     opaque = [seen for seen in (difference.local, difference.remote) if isinstance(seen, Unknown)]
     if all(seen.kind is Kind.FILTERED for seen in opaque):
         return Rule(Reason.SKIPPED)
-    alone = difference.ancestor is None and None in (difference.local, difference.remote)
+    alone = difference.ancestor is None and not any(isinstance(s, Entry) for s in (difference.local, difference.remote))
     if alone and all(seen.kind is Kind.SKIPPED and not seen.hidden for seen in opaque):
         return Rule(Reason.SKIPPED)
     return Rule(Reason.UNKNOWN)
 
 
-_SIBLING = re.compile(r"\.conflict-(?:local|remote)-[0-9a-f]{8}(?:\.|$)")
+_SIBLING = re.compile(r"\.conflict-(?:local|remote)-[0-9a-f]{8}(?:\.|\Z)")
 
 
 def is_sibling(key: Key) -> bool:
@@ -144,28 +145,27 @@ def spell(difference: Difference) -> str | LookCloser:
     remote_is = _same(ancestor, remote)
     # Two sides that both equal the ancestor equal each other: no bytes need to be read to know it.
     sides_are = True if local_is and remote_is else _same(local, remote)
-    if (local_is and remote_is is False) or (remote_is and local_is is False):
+    if {local_is, remote_is} == {True, False}:
         sides_are = False
     if None in (local_is, remote_is, sides_are):
-        return LookCloser(tuple(side for side in (LOCAL, REMOTE) if _unprinted(difference, side)))
-    letters = ["-" if ancestor is None else "a"]
-    fresh = "a" if ancestor is None else "b"
-    if local is None:
-        letters.append("-")
-    elif ancestor is not None and local_is:
-        letters.append("a")
-    else:
-        letters.append(fresh)
-        fresh = chr(ord(fresh) + 1)
-    if remote is None:
-        letters.append("-")
-    elif ancestor is not None and remote_is:
-        letters.append("a")
-    elif local is not None and sides_are:
-        letters.append(letters[1])
-    else:
-        letters.append(fresh)
-    return "".join(letters)
+        return _unclear(difference, {LOCAL: local_is, REMOTE: remote_is}, sides_are=sides_are)
+    mine = None if local is None else 0 if local_is else 1
+    theirs = None if remote is None else mine if sides_are else 0 if remote_is else 2
+    return word((None if ancestor is None else 0, mine, theirs))
+
+
+def _unclear(
+    difference: Difference, ancestor_is: Mapping[Side, bool | None], *, sides_are: bool | None
+) -> str | LookCloser:
+    """Which sides to look at; those that nobody can tell apart from the ancestor are judged without it."""
+    sides = [side for side in (LOCAL, REMOTE) if None in (ancestor_is[side], sides_are)]
+    if unprinted := tuple(side for side in sides if _unprinted(difference, side)):
+        return LookCloser(unprinted)
+    if sides_are is None:
+        return LookCloser((LOCAL, REMOTE))
+    # Only the ancestor's fingerprint is missing or of another algorithm: no look at the sides can mend that. A lost
+    # ancestor is the safe reading, a union in which nothing is deleted.
+    return spell(replace(difference, ancestor=None))
 
 
 def _content(seen: Entry | Unknown | None) -> Content | None:

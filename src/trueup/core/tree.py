@@ -11,8 +11,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from trueup.core.model import LOCAL, REMOTE, Difference, Entry, Key, Side, Unknown, is_directory, parents
-from trueup.core.reconcile import Reason, other, win
+from trueup.core.model import (
+    LOCAL,
+    REMOTE,
+    Difference,
+    Entry,
+    Key,
+    Side,
+    Unknown,
+    is_directory,
+    parents,
+    same_content,
+)
+from trueup.core.reconcile import Reason, other, sibling_key, win
 from trueup.core.strategy import Conflict, Policy
 from trueup.core.table import Act, Rule, Verb
 
@@ -50,10 +61,25 @@ class Finding:
         seen, ancestor = self.seen(side), self.difference.ancestor
         if not isinstance(seen, Entry):
             return seen is not None or ancestor is not None
-        if ancestor is None:
-            return True
-        content = seen.content
-        return content != ancestor.content and not (content.kind is ancestor.content.kind and is_directory(self.key))
+        return ancestor is None or same_content(seen.content, ancestor.content) is not True
+
+    def writes(self, side: Side) -> list[Key]:
+        """The names under which the rule puts content on the side."""
+        keys = []
+        for act in self.rule.acts:
+            if act.side == side and act.verb is Verb.PUT:
+                keys.append(self.key)
+            elif act.side == side and act.verb is Verb.SIBLING:
+                keys.append(self.sibling(act))
+        return keys
+
+    def sibling(self, act: Act) -> Key:
+        """The name that a sibling gets."""
+        loser = act.source or other(act.side)
+        seen = self.seen(loser)
+        if not isinstance(seen, Entry) or seen.content.fingerprint is None:
+            raise ValueError(f"sibling of {self.key!r} planned without a fingerprint")
+        return sibling_key(self.key, loser, seen.content.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +118,15 @@ def settle(
         The findings in the same order, with other rules where needed.
     """
     table = {finding.key: finding for finding in findings}
-    for file, members in _groups(table).items():
+    groups = _groups(table)
+    for file, members in groups.items():
         chosen = resolve.get(file)
         _settle_group(table, file, members, policy if chosen is None else replace(policy, conflict=chosen))
     _hold_incomplete(table, complete=complete)
     _block_names(table, names)
-    _keep_directories(table, policy)
+    _keep_directories(table)
+    while _hold_halves(table, groups, complete=complete):
+        _keep_directories(table)
     return [table[finding.key] for finding in findings]
 
 
@@ -112,7 +141,7 @@ def _groups(table: Mapping[Key, Finding]) -> dict[Key, list[Key]]:
         above = [*parents(key), key] if is_directory(key) else parents(key)
         for directory in above:
             file = Key(directory[:-1])
-            if file in table:
+            if file in table and not is_directory(file):
                 groups[file].append(key)
     return groups
 
@@ -125,22 +154,31 @@ def _settle_group(
 ) -> None:
     """A name is a file on one side and a directory on the other: both cannot stay on one side."""
     group = [table[file], *(table[key] for key in members)]
-    if not any(
-        group[0].remains(side) and any(member.remains(side) for member in group[1:]) and _acts(group) for side in SIDES
-    ):
+    unknown = [member.key for member in group if any(isinstance(member.seen(side), Unknown) for side in SIDES)]
+    if not _acts(group) or not (any(_overlap(group, side) for side in SIDES) or f"{file}/" in unknown):
         return
-    if any(isinstance(member.seen(side), Unknown) for member in group for side in SIDES):
-        for member in group:
-            if member.rule.acts:
-                table[member.key] = _report(member, Reason.HELD)
+    winner = None if unknown else _group_winner(group, policy)
+    if winner is None:
+        _hold_group(table, group, Reason.KIND_CONFLICT)
         return
-    winner = _group_winner(group, policy)
     for member in group:
-        if winner is None:
-            reason = Reason.KIND_CONFLICT if member is group[0] else Reason.HELD
-            table[member.key] = _report(member, reason)
-        else:
-            table[member.key] = replace(member, rule=_group_rule(member, winner, policy))
+        table[member.key] = replace(member, rule=_group_rule(member, winner, policy))
+
+
+def _overlap(group: Sequence[Finding], side: Side) -> bool:
+    """Whether the side would hold the file, and something at or below the directory of its name."""
+    return group[0].remains(side) and any(member.remains(side) for member in group[1:])
+
+
+def _hold_group(table: dict[Key, Finding], group: Sequence[Finding], why: Reason) -> None:
+    """Nothing is done for a group that cannot be settled as a whole; its file says why."""
+    file, *members = group
+    unknown = any(isinstance(file.seen(side), Unknown) for side in SIDES)
+    if not unknown and file.rule.reason not in (Reason.BLOCKED, Reason.HELD):
+        table[file.key] = _report(file, why)
+    for member in members:
+        if member.rule.acts or member.rule.reason == Reason.CONFLICT:
+            table[member.key] = _report(member, Reason.HELD)
 
 
 def _acts(group: Iterable[Finding]) -> bool:
@@ -150,9 +188,11 @@ def _acts(group: Iterable[Finding]) -> bool:
 def _group_winner(group: Sequence[Finding], policy: Policy) -> Side | None:
     """The side whose kind holds: the only one that changed, else by strategy.
 
-    A change of kind is an edit, not a deletion: it is followed under every `deletes` setting.
+    What both sides did alike, as deleting something below a directory that the other replaced, is no dispute. A
+    change of kind is an edit, not a deletion: it is followed under every `deletes` setting.
     """
-    changed = [side for side in SIDES if any(member.changed(side) for member in group)]
+    disputed = [member for member in group if member.rule.reason != Reason.ADOPT]
+    changed = [side for side in SIDES if any(member.changed(side) for member in disputed)]
     if len(changed) == 1 and policy.direction.destination != changed[0]:
         return changed[0]
     match policy.conflict:
@@ -190,41 +230,82 @@ def _hold_incomplete(table: dict[Key, Finding], *, complete: bool) -> None:
 
 
 def _block_names(table: dict[Key, Finding], names: Mapping[Side, Names]) -> None:
+    """Nothing is written under a name that the side cannot hold, nor below a directory that is not made for that."""
     for side in SIDES:
-        taken: dict[str, list[Key]] = defaultdict(list)
-        for key, finding in table.items():
-            if any(act.verb in (Verb.PUT, Verb.SIBLING) and act.side == side for act in finding.rule.acts) and (
-                names[side].problem(key) is not None
-            ):
+        problem = names[side].problem
+        blocked = {
+            key for key, finding in table.items() if any(problem(name) is not None for name in finding.writes(side))
+        }
+        if names[side].fold_case or names[side].fold_unicode:
+            blocked |= _colliding(table, names[side], side, blocked)
+        for key, finding in table.items() if blocked else ():
+            if key in blocked or (finding.writes(side) and not blocked.isdisjoint(parents(key))):
                 table[key] = _report(finding, Reason.BLOCKED)
-            elif finding.remains(side):
-                taken[names[side].folded(key)].append(key)
-        for keys in taken.values():
-            for key in keys if len(keys) > 1 else ():
-                if table[key].does(Verb.PUT, side):
-                    table[key] = _report(table[key], Reason.BLOCKED)
 
 
-def _keep_directories(table: dict[Key, Finding], policy: Policy) -> None:
-    """A directory that is to be deleted stays while anything below it does.
+def _colliding(table: Mapping[Key, Finding], names: Names, side: Side, blocked: set[Key]) -> set[Key]:
+    """What would be put under a name that is another one's on that side, were it only until the end of the run."""
+    taken: dict[str, list[Key]] = defaultdict(list)
+    for key, finding in table.items():
+        if finding.seen(side) is not None or (finding.does(Verb.PUT, side) and key not in blocked):
+            taken[names.folded(key).rstrip("/")].append(key)
+    return {
+        key
+        for keys in taken.values()
+        for key in keys
+        if len({key.rstrip("/") for key in keys}) > 1 and table[key].does(Verb.PUT, side)
+    }
+
+
+def _keep_directories(table: dict[Key, Finding]) -> None:
+    """A directory stays, or comes back, for the sake of what is below it.
 
     Read backwards, so that everything below a directory is settled before the directory is.
     """
     alive: dict[Side, set[Key]] = {side: set() for side in SIDES}
     filled: dict[Side, set[Key]] = {side: set() for side in SIDES}
     for key in reversed(list(table)):
+        if is_directory(key):
+            for side in SIDES:
+                table[key] = _kept(table[key], side, alive[side], filled[side])
         finding = table[key]
-        for side in SIDES:
-            seen = finding.seen(side)
-            if is_directory(key) and finding.does(Verb.DELETE, side) and isinstance(seen, Entry):
-                holds_filtered = seen.content.size > 0
-                if key in filled[other(side)] and policy.direction.writes(other(side)):
-                    finding = replace(finding, rule=Rule(Reason.EDIT_BEATS_DELETE, (Act(Verb.PUT, other(side), side),)))
-                elif key in alive[side] or holds_filtered:
-                    finding = _report(finding, Reason.HELD)
-                table[key] = finding
         for side in SIDES:
             if finding.remains(side):
                 alive[side].update(parents(key))
-            if finding.does(Verb.PUT, side):
+            if finding.writes(side):
                 filled[side].update(parents(key))
+
+
+def _kept(directory: Finding, side: Side, alive: set[Key], filled: set[Key]) -> Finding:
+    """The finding about a directory, given which directories keep or get something below them on a side."""
+    here, there = directory.seen(side), directory.seen(other(side))
+    if here is None and isinstance(there, Entry) and directory.key in filled and not directory.does(Verb.PUT, side):
+        return replace(directory, rule=Rule(Reason.EDIT_BEATS_DELETE, (Act(Verb.PUT, side, other(side)),)))
+    if isinstance(here, Entry) and directory.does(Verb.DELETE, side):
+        holds_filtered = here.content.size > 0
+        if holds_filtered or directory.key in alive:
+            return _report(directory, Reason.HELD)
+    return directory
+
+
+def _hold_halves(table: dict[Key, Finding], groups: Mapping[Key, list[Key]], *, complete: bool) -> bool:
+    """A change of kind is carried out whole or not at all: where half of it was held or blocked, hold the rest.
+
+    Returns:
+        Whether anything was held.
+    """
+    held = False
+    for file, members in groups.items():
+        group = [table[file], *(table[key] for key in members)]
+        blocked = any(member.rule.reason == Reason.BLOCKED for member in group)
+        if any(_half(group, side, blocked=blocked) for side in SIDES):
+            _hold_group(table, group, Reason.KIND_CONFLICT if complete and not blocked else Reason.HELD)
+            held = True
+    return held
+
+
+def _half(group: Sequence[Finding], side: Side, *, blocked: bool) -> bool:
+    """Whether the side would hold both kinds, or would lose the one without getting the other."""
+    if any(member.does(Verb.PUT, side) for member in group):
+        return _overlap(group, side)
+    return blocked and any(member.does(Verb.DELETE, side) for member in group)
