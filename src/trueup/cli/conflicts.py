@@ -144,7 +144,7 @@ def resolve(
     allow: tuple[Guard, ...],
     yes: bool,
 ) -> int:
-    """Settle conflicts: which version holds?
+    """Settle conflicts by saying which version holds.
 
     \b
     Examples:

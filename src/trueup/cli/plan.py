@@ -92,7 +92,8 @@ def _survey(
                 plan = await runner.engine.plan(target.spec, verify=by_content)
             except* TrueupError:
                 runner.display.close()
-                session.show([((printable(target.spec.name), "bold"), ("  unknown", "magenta"))])
+                if session.text:
+                    session.show([((printable(target.spec.name), "bold"), ("  unknown", "magenta"))])
                 raise
             runner.display.close()
             if by_content:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -92,6 +93,8 @@ def restore(session: Session, *, words: tuple[str, ...], side: str | None, to: P
 
     Nothing is overwritten, and the version stays in the trash as well.
     """
+    if to is not None and os.path.lexists(to):
+        raise UsageError(f"{to} is there already", why="nothing is overwritten")
 
     async def work(runner: Runner) -> int:
         target, rest = choose(runner, words[:-1])
@@ -99,8 +102,6 @@ def restore(session: Session, *, words: tuple[str, ...], side: str | None, to: P
         found = await _find(runner, target, words[-1], side)
         try:
             await runner.engine.restore(target.spec, found.item.handle, side=found.side, to=to)
-        except FileExistsError as error:
-            raise UsageError(f"{to} is there already", why="nothing is overwritten") from error
         except OSError as error:
             raise UsageError(f"{to} cannot be written", why=error.strerror or str(error)) from error
         place = str(to) if to is not None else f"{found.item.key} on {found.side}"

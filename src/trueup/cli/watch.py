@@ -48,7 +48,7 @@ def watch(
     debounce: float,
     yes: bool,
 ) -> int:
-    """Sync whenever something changes, until you press Ctrl-C.
+    """Sync whenever something changes. Ctrl-C ends it.
 
     \b
     Examples:
