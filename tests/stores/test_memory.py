@@ -21,7 +21,9 @@ from trueup.core.errors import (
 from trueup.core.model import DIRECTORY_TOKEN, OPAQUE_TOKEN, Entry, Key, Kind, Row, Token, key_bytes, parents
 from trueup.protocols import Opening, Trash
 from trueup.stores import open_store
-from trueup.stores.memory import MemoryState, MemoryStore, name_problem
+from trueup.stores.memory import MemoryStore
+from trueup.stores.memory.names import name_problem
+from trueup.stores.memory.state import MemoryState
 from trueup.testing import LogicalClock
 from trueup.testing.expect import content, create, read, rows, source_of
 

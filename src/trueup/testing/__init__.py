@@ -28,7 +28,8 @@ from trueup.testing.contract import StoreContract
 from trueup.testing.faulty import Call, Decide, Fault, Faulty, Harm, Injected, Seeded
 from trueup.testing.keeping import KeepsContract, MarkedContract
 from trueup.testing.looking import ObserveContract, ReadContract
-from trueup.testing.writing import DirectoryContract, WriteContract
+from trueup.testing.trees import DirectoryContract
+from trueup.testing.writing import WriteContract
 
 __all__ = [
     "Call",

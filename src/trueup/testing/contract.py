@@ -25,7 +25,8 @@ from trueup.testing.expect import (
 from trueup.testing.faulty import Faulty, Seeded
 from trueup.testing.keeping import KeepsContract, MarkedContract
 from trueup.testing.looking import ObserveContract, ReadContract
-from trueup.testing.writing import DirectoryContract, WriteContract
+from trueup.testing.trees import DirectoryContract
+from trueup.testing.writing import WriteContract
 
 PASSING = (PreconditionFailed, Unavailable, Corrupt)
 """What a faulty store raises and a fresh attempt can mend."""

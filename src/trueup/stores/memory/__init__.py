@@ -7,17 +7,13 @@ so that whoever drives the clock decides who wins a race.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
-
-from blake3 import blake3
+from dataclasses import replace
 
 from trueup.core.errors import (
     AccessDenied,
-    Corrupt,
     Locked,
     NoSpace,
     NotFound,
@@ -27,11 +23,9 @@ from trueup.core.errors import (
     Unaddressable,
 )
 from trueup.core.model import (
-    DIRECTORY_CONTENT,
     DIRECTORY_TOKEN,
     OPAQUE_KINDS,
     OPAQUE_TOKEN,
-    Content,
     Entry,
     Fingerprint,
     Key,
@@ -40,80 +34,15 @@ from trueup.core.model import (
     Token,
     is_directory,
     key_bytes,
-    key_from_bytes,
     parents,
 )
 from trueup.core.tree import Names
 from trueup.protocols import Clock, Discarded, Filter, Opening, Properties, Source, Threads, Trash, Written
+from trueup.stores.memory.names import is_reserved, name_problem
+from trueup.stores.memory.state import Kept, MemoryState, Node, digest, fetch
 
-RESERVED = ".trueup"
-NAME_BYTES = 255
-"""Longest component, as on the file systems that it stands in for."""
 LEFTOVER_RUN = "leftover"
 """Run id under which `MemoryStore.clean` keeps what killed runs left."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One version of one item."""
-
-    key: Key
-    kind: Kind
-    token: Token
-    data: bytes = b""
-    modified_ns: int = 0
-    mode: int | None = None
-    why: str = ""
-    """Of an opaque kind: why."""
-
-    def entry(self, *, fingerprint: bool) -> Entry:
-        """The version as it is observed; with its fingerprint if that is to be free."""
-        if self.kind is Kind.DIRECTORY:
-            return Entry(DIRECTORY_TOKEN, DIRECTORY_CONTENT, self.modified_ns, self.mode)
-        known = _digest(self.data) if fingerprint else None
-        return Entry(self.token, Content(self.kind, len(self.data), known), self.modified_ns, self.mode)
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """One version in the trash."""
-
-    discarded: Discarded
-    data: bytes
-
-
-@dataclass(slots=True)
-class MemoryState:
-    """All that a memory holds. It outlives stores: keep it over a crash, or give it to two of them."""
-
-    nodes: dict[str, Node] = field(default_factory=dict)
-    """By folded key (`Names.folded`)."""
-    trash: dict[str, Kept] = field(default_factory=dict)
-    """By handle."""
-    staged: dict[int, tuple[Key, bytes]] = field(default_factory=dict)
-    """What arrived and has no name yet: the temporary files of this store."""
-    marker: str | None = None
-    held: tuple[int, str] | None = None
-    """Who holds the root: number of the hold, and the holder."""
-    counter: int = 0
-    """The last number given out; tokens, handles and holds are numbered."""
-
-    def number(self) -> int:
-        """A number that was never given out."""
-        self.counter += 1
-        return self.counter
-
-    def crash(self) -> None:
-        """The process that holds the root is dead; what it had staged stays for `MemoryStore.clean`."""
-        self.held = None
-
-    @property
-    def used_bytes(self) -> int:
-        """Bytes of everything: live, in the trash and staged."""
-        live = sum(len(node.data) for node in self.nodes.values())
-        kept = sum(len(kept.data) for kept in self.trash.values())
-        return live + kept + sum(len(data) for _, data in self.staged.values())
-
 
 _NAMED: dict[str, MemoryState] = {}
 """What ``memory://NAME`` means in this process."""
@@ -290,7 +219,7 @@ class MemoryStore:
         hidden: set[Key] = set()
         for name, node in sorted(self.state.nodes.items(), key=lambda pair: key_bytes(pair[1].key)):
             key, above = node.key, parents(node.key)
-            if _is_reserved(key) or not hidden.isdisjoint(above):
+            if is_reserved(key) or not hidden.isdisjoint(above):
                 continue
             if self._excludes(key):
                 filtered[above[-1] if above else Key("")] += 1
@@ -320,7 +249,7 @@ class MemoryStore:
             return (raw, OPAQUE_TOKEN, Kind.UNREADABLE, 0, 0, None, why)
         if self._filter is not None and self._filter.excludes_size(size):
             return (raw, OPAQUE_TOKEN, Kind.FILTERED, size, 0, None, "excluded by size")
-        note = str(_digest(node.data)) if self._free_fingerprints else ""
+        note = str(digest(node.data)) if self._free_fingerprints else ""
         return (raw, node.token, Kind.FILE, size, node.modified_ns, node.mode, note)
 
     async def stat(self, key: Key) -> Entry | None:
@@ -362,7 +291,7 @@ class MemoryStore:
         await self._turn()
         if self._problem(key) is not None or self._visible(key) is None:
             raise NotFound(f"{key!r} is not there")
-        return _digest(self._version(key, token).data)
+        return digest(self._version(key, token).data)
 
     def _version(self, key: Key, token: Token) -> Node:
         node = self._visible(key)
@@ -433,8 +362,8 @@ class MemoryStore:
 
     async def _fetched(self, key: Key, source: Source) -> tuple[bytes, Fingerprint]:
         if self._threads is None:
-            return _fetch(key, source)
-        return await self._threads(_fetch, key, source)
+            return fetch(key, source)
+        return await self._threads(fetch, key, source)
 
     def _expected(self, key: Key, expect: Token | None) -> Node | None:
         """What is at a file's name, if it is what is expected.
@@ -601,54 +530,3 @@ class MemoryStore:
     def _refuse_read_only(self, what: str) -> None:
         if self._read_only:
             raise ReadOnly(f"{what} cannot be written", why=f"{self._properties.location} is read-only")
-
-
-def name_problem(key: Key) -> str | None:
-    """Why no file below a root can have this key; None if one can."""
-    parts = key.removesuffix("/").split("/")
-    if "" in parts:
-        return "empty name component"
-    if "." in parts or ".." in parts:
-        return "would leave the root"
-    if "\0" in key:
-        return "NUL in the name"
-    if _is_reserved(key):
-        return "reserved name"
-    try:
-        canonical = key_from_bytes(key_bytes(key)) == key
-    except UnicodeEncodeError:
-        canonical = False
-    if not canonical:
-        return "not a possible file name"
-    too_long = any(len(key_bytes(Key(part))) > NAME_BYTES for part in parts)
-    return f"name longer than {NAME_BYTES} bytes" if too_long else None
-
-
-def _is_reserved(key: Key) -> bool:
-    return key.split("/", 1)[0] == RESERVED
-
-
-def _digest(data: bytes) -> Fingerprint:
-    return Fingerprint("blake3", blake3(data).hexdigest())
-
-
-def _fetch(key: Key, source: Source) -> tuple[bytes, Fingerprint]:
-    """Read a source to its end.
-
-    Raises:
-        Corrupt: If its bytes are not the bytes promised.
-    """
-    buffer = bytearray()
-    with source.open() as chunks:
-        for chunk in chunks:
-            buffer += chunk
-    data = bytes(buffer)
-    if len(data) != source.size:
-        raise Corrupt(f"{key!r} arrived with {len(data)} bytes", why=f"{source.size} were promised")
-    arrived = _digest(data)
-    promised = source.fingerprint
-    if promised is not None:
-        same = arrived.digest if promised.algorithm == "blake3" else hashlib.new(promised.algorithm, data).hexdigest()
-        if same != promised.digest:
-            raise Corrupt(f"{key!r} arrived with other content than promised", why=f"{same}, not {promised.digest}")
-    return data, arrived
