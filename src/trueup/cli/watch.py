@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
 import click
+from anyio.streams.memory import MemoryObjectSendStream
 
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command
@@ -23,7 +24,8 @@ from trueup.render.text import line
 FULL_SCAN_SECONDS = 60.0
 """Events get lost (one in two hundred, when many files are made at once): a scan finds what they missed."""
 
-_POLL_CHECK_SECONDS = 0.05
+_HEARTBEAT_MS = 1000
+"""A thread waits for events that long at a time; so long the end of the command may take."""
 
 
 @click.command(cls=Command)
@@ -66,17 +68,14 @@ def watch(
         chosen = choose_all(runner, names, overrides)
         session.tell([line(f"watching {len(chosen)} target(s); Ctrl-C ends it", "dim")])
         waiting: dict[str, str] = {}
-        events = _ticks(poll) if poll is not None else _events(chosen, debounce)
-        async with aclosing(events):
-            async for _ in events:
-                if runner.stop.number:
-                    break
+        async with _pauses(chosen, poll, debounce) as pause:
+            while not runner.stop.number:
                 await runner.each(
                     [target.spec.name for target in chosen],
                     lambda index: _once(runner, chosen[index], waiting, yes=yes),
                 )
-                if runner.stop.number:
-                    break
+                if not runner.stop.number:
+                    await pause()
         return EXIT_OK
 
     return run_engine(session, work)
@@ -120,30 +119,54 @@ def _harmless(plan: Plan) -> bool:
     return not deletes and not plan.destroys
 
 
-async def _ticks(seconds: float) -> AsyncGenerator[None, None]:
-    while True:
-        yield
-        await anyio.sleep(seconds)
+@asynccontextmanager
+async def _pauses(
+    chosen: Sequence[Chosen], poll: float | None, debounce: float
+) -> AsyncGenerator[Callable[[], Awaitable[None]], None]:
+    """What to await between two scans: some seconds, or events."""
+    if poll is not None:
+        yield lambda: anyio.sleep(poll)
+        return
+    stop = anyio.Event()
+    ring, bell = anyio.create_memory_object_stream[None](1)
+
+    async def heard() -> None:
+        with anyio.move_on_after(FULL_SCAN_SECONDS):
+            await bell.receive()
+
+    with ring, bell:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_listen, _roots(chosen), debounce, stop, ring)
+            try:
+                yield heard
+            finally:
+                stop.set()
+                tasks.cancel_scope.cancel()
 
 
-async def _events(chosen: Sequence[Chosen], debounce: float) -> AsyncGenerator[None, None]:
-    """Once at the start, after events, and at least every `FULL_SCAN_SECONDS`."""
+async def _listen(
+    roots: Sequence[Path], debounce: float, stop: anyio.Event, ring: MemoryObjectSendStream[None]
+) -> None:
+    """Ring for events, and once when listening has begun: what came before that nobody has heard."""
     from watchfiles import Change, awatch
 
     def ours(_: Change, path: str) -> bool:
         return "/.trueup/" not in f"{path}/"
 
-    yield
-    async for _ in awatch(
-        *_roots(chosen),
+    begun = False
+    async for changes in awatch(
+        *roots,
         watch_filter=ours,
         debounce=max(50, int(debounce * 1000)),
         step=min(200, max(10, int(debounce * 500))),
-        rust_timeout=int(FULL_SCAN_SECONDS * 1000),
+        stop_event=stop,
+        rust_timeout=_HEARTBEAT_MS,
         yield_on_timeout=True,
-        recursive=True,
     ):
-        yield
+        if changes or not begun:
+            begun = True
+            with suppress(anyio.WouldBlock):
+                ring.send_nowait(None)
 
 
 def _roots(chosen: Sequence[Chosen]) -> list[Path]:
