@@ -8,6 +8,7 @@
     |-- PlanRefused               5  a guard stopped the run before the first write
     |-- StalePlan                 5  the plan no longer matches what is there
     |-- StateDamaged              5  the state database cannot be believed
+    |-- CodecError               64  a document is not what it should be (lives in `trueup.core.codec`)
     |-- Locked                    6  another run holds the target
     |-- ConflictError (ValueError) 4 a person has to decide
     `-- StoreError                1  one side refused or failed

@@ -3,7 +3,7 @@
 What the sides of an item hold is written as a *word*, one letter a side in the table's order: ``-`` absent, equal
 letters for equal content (numbered from ``a`` in order of first appearance), ``x`` present but damaged, ``?`` unknown.
 With sides ``(manifest, local, remote)``, ``aab`` reads: the local file is as the manifest says, the remote one is
-not. Over three sides there are 15 words without damage, so a table can be, and has to be, complete.
+not. Over three sides there are 14 words without damage, so a table can be, and has to be, complete.
 """
 
 from __future__ import annotations
