@@ -17,7 +17,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 from trueup.config import Config
 from trueup.config import state_dir as default_state_dir
 from trueup.core.check import Guard, Refusal, check
-from trueup.core.errors import NotFound, PreconditionFailed, StalePlan, UsageError
+from trueup.core.errors import NotFound, PreconditionFailed, StalePlan, StoreError, UsageError
 from trueup.core.model import LOCAL, REMOTE, Content, Entry, Key, Kind, Side, Token
 from trueup.core.plan import Item, Plan
 from trueup.core.report import Ending, Outcome, Report, Status
@@ -36,7 +36,7 @@ from trueup.engine.undo import undo_plan
 from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
 from trueup.protocols import Discarded, Opening, Source, Store
 from trueup.stores import open_store, scheme_of
-from trueup.stores.joined import JoinedStore
+from trueup.stores.joined import JoinedStore, places
 from trueup.targets.folders import Folders
 
 __all__ = [
@@ -100,10 +100,11 @@ class Engine:
         on_progress: Callable[[Progress], None] | None = None,
         ambient: Ambient | None = None,
     ) -> None:
-        self._config = config or Config(default_state_dir(Path.cwd(), env=os.environ))
+        self._config = config or Config(state_dir or default_state_dir(Path.cwd(), env=os.environ))
         self._directory = state_dir or self._config.state_dir
         self._ambient = ambient or Ambient()
         self._state: State | None = None
+        self._opening = anyio.Lock()
         self._draining = False
         self._listeners: list[MemoryObjectSendStream[Progress]] = []
         self._on_progress = on_progress
@@ -257,8 +258,12 @@ class Engine:
         async def look_at(item: Item) -> None:
             for side in SIDES:
                 seen = item.side(side)
-                now = await job.stores[side].stat(item.key)
                 then = seen.token if isinstance(seen, Entry) else None
+                try:
+                    now = await job.stores[side].stat(item.key)
+                except StoreError as error:  # a link, for example, where a file was
+                    stale[item.key] = f"{side}: {error}"
+                    continue
                 if then != (now.token if now else None):
                     stale[item.key] = f"{side} {'was changed' if now else 'is gone'}"
 
@@ -296,7 +301,7 @@ class Engine:
         state = await self._opened()
         number = None
         if target is not None:
-            number = state.find_target((await self._job(target)).target)
+            number = await (await self._job(target)).number()
             if number is None:
                 return []
         return await self._ambient.threads(Journal(state).history, number, limit)
@@ -392,13 +397,13 @@ class Engine:
         if configured is not None:
             return configured
         locations = plan.target.locations
-        roots = tuple(part.partition("=")[2] if "\n" in locations[LOCAL] else part for part in _lines(locations[LOCAL]))
-        return Folders(plan.target.name, roots, locations[REMOTE], plan.policy)
+        return Folders(plan.target.name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy)
 
     async def _opened(self, *, recover: bool = False) -> State:
-        if self._state is None:
-            self._state = await self._ambient.threads(self._open_state, recover)
-        return self._state
+        async with self._opening:  # two callers at once share one connection
+            if self._state is None:
+                self._state = await self._ambient.threads(self._open_state, recover)
+            return self._state
 
     def _open_state(self, recover: object) -> State:
         return State.recovered(self._directory, self._ambient.run_id()) if recover else State(self._directory)
@@ -414,7 +419,7 @@ class Engine:
                 limited = BandwidthLimited(limited, bytes_per_second=tuning.bytes_per_second, clock=self._ambient.clock)
             stores[side] = limited
         locations = {side: store.properties.location for side, store in stores.items()}
-        _refuse_overlap(locations, self._directory)
+        await self._ambient.threads(_refuse_overlap, locations, self._directory)
         return Job(
             target=spec.target(locations),
             policy=spec.policy,
@@ -436,7 +441,7 @@ class Engine:
         if len(spec.local) == 1:
             local: Store = open_store(spec.local[0], opening(spec.trash))
         else:
-            local = JoinedStore({_root_name(path): open_store(path, opening(None)) for path in spec.local})
+            local = _joined(spec.local, lambda path: open_store(path, opening(None)))
         return {LOCAL: local, REMOTE: open_store(spec.remote, opening(None))}
 
     async def _kept(self, job: Job, side: Side, handle: str) -> tuple[Discarded, Source]:
@@ -447,12 +452,14 @@ class Engine:
         raise NotFound(f"the trash of {side} holds no {handle}", attempt="trueup trash ls")
 
 
-def _lines(text: str) -> Sequence[str]:
-    return text.split("\n")
-
-
-def _root_name(path: str) -> str:
-    return Path(path).expanduser().resolve().name
+def _joined(roots: Sequence[str], opened: Callable[[str], Store]) -> JoinedStore:
+    stores: dict[str, Store] = {}
+    for path in roots:
+        name = Path(path).expanduser().resolve().name
+        if name in stores:
+            raise UsageError(f"two local folders are named {name}", why="only the names tell them apart on the remote")
+        stores[name] = opened(path)
+    return JoinedStore(stores)
 
 
 def _filter_of(spec: Folders) -> PatternFilter:
@@ -473,16 +480,17 @@ def _filter_of(spec: Folders) -> PatternFilter:
 
 def _refuse_overlap(locations: Mapping[Side, str], state: Path) -> None:
     """Two roots inside each other would sync their own traces for ever."""
-    places = [(side, Path(part.partition("=")[2] or part)) for side, text in locations.items() for part in _lines(text)]
-    places = [(side, path) for side, path in places if path.is_absolute()]
-    for index, (side, path) in enumerate(places):
-        for other_side, other in places[index + 1 :]:
+    state = state.resolve()
+    roots = [(side, Path(part)) for side, location in locations.items() for part in places(location)]
+    roots = [(side, path) for side, path in roots if path.is_absolute()]
+    for index, (side, path) in enumerate(roots):
+        for other_side, other in roots[index + 1 :]:
             if path == other or path in other.parents or other in path.parents:
                 raise UsageError(
                     f"{side} {path} and {other_side} {other} overlap",
                     why="a folder cannot be kept in agreement with itself",
                 )
-        if path == state or path in state.resolve().parents:
+        if path == state or path in state.parents:
             raise UsageError(
                 f"the state directory {state} lies in {side} {path}",
                 attempt="set TRUEUP_STATE to a directory outside",
@@ -509,9 +517,14 @@ def _changed(plan: Plan, stale: Mapping[Key, str]) -> tuple[Outcome, ...]:
 
 
 def _write_out(path: Path, source: Source) -> None:
-    with source.open() as chunks, path.open("xb") as file:
-        for chunk in chunks:
-            file.write(chunk)
+    try:
+        with source.open() as chunks, path.open("xb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+    except FileExistsError as error:
+        raise PreconditionFailed(f"{path} is there already", attempt="choose another name") from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written", why=error.strerror or "") from error
 
 
 def _read(source: Source, limit: int) -> bytes:

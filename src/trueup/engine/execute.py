@@ -43,6 +43,7 @@ async def execute(plan: Plan, job: Job) -> Report:
     begun = job.ambient.clock.monotonic()
     run = job.ambient.run_id()
     number = await job.ambient.threads(job.state.remember_target, job.target)
+    await job.ambient.threads(job.state.keep_damaged, number, plan.damaged_ancestors)
     await _mark_roots(job, number, plan)
     now_ns = job.ambient.clock.now_ns()
     await job.ambient.threads(job.journal.begin, run, number, plan, job.command, now_ns)
@@ -227,12 +228,12 @@ class _Execution:
                 return await store.remove(step.key, expect=step.expect, trash=trash)
             case Verb.PUT if is_directory(step.key):
                 return await store.make_directory(step.key, expect=step.expect, trash=trash)
+            case Verb.PUT | Verb.SIBLING if step.value is not None and step.expect is None:
+                return await self._create(store, step, step.value)
             case Verb.PUT | Verb.REPLACE_KIND if step.value is not None:
                 return await store.write(step.key, self._source(step.value), expect=step.expect, trash=trash)
             case Verb.REPLACE_KIND:
                 return await store.make_directory(Key(step.key + "/"), expect=step.expect, trash=trash)
-            case Verb.SIBLING if step.value is not None:
-                return await self._sibling(store, step, step.value)
             case _:
                 raise StoreError(f"{step.verb.value} of {step.key} cannot be carried out")
 
@@ -241,15 +242,32 @@ class _Execution:
         entry = Entry(value.token, value.content, value.modified_ns, value.mode)
         return store.source(value.key, entry) if value.kept is None else store.kept_source(value.kept, entry)
 
-    async def _sibling(self, store: Store, step: Step, value: Ref) -> Written:
-        """A sibling of that name and content may be there already, from a run that was stopped."""
+    async def _create(self, store: Store, step: Step, value: Ref) -> Written:
+        """Write under a new name; what is there already with just that content is as good as written.
+
+        After a run that was stopped between two siblings, the next one copies the first as a file that is new on one
+        side and makes it as a sibling: whichever comes second finds it there.
+        """
         try:
             return await store.write(step.key, self._source(value), expect=None, trash=None)
         except PreconditionFailed:
-            entry = await store.stat(step.key)
-            if entry is None or await store.fingerprint(step.key, entry.token) != value.content.fingerprint:
+            found = await self._there_already(store, step.key, value)
+            if found is None:
                 raise
-            return Written(entry.token, value.content.fingerprint)
+            return found
+
+    async def _there_already(self, store: Store, key: Key, value: Ref) -> Written | None:
+        wanted = value.content.fingerprint
+        entry = await store.stat(key)
+        if entry is None or entry.content.size != value.content.size or (wanted is None and value.kept is not None):
+            return None
+        now_ns = self.job.ambient.clock.now_ns()
+        if not trusted(entry.token, entry.modified_ns, now_ns, store.properties.tick_ns):
+            return None  # so young that its version would not show another edit: the next run looks at it
+        found = await store.fingerprint(key, entry.token)
+        if found != (wanted or await self.stores[value.side].fingerprint(value.key, value.token)):
+            return None
+        return Written(entry.token, found)
 
     # -- agreements ----------------------------------------------------------------------------------------------
 
@@ -333,8 +351,8 @@ class _Ledger:
 
 
 def _save_outcome(save: Step, item: Item, outcomes: Sequence[Outcome]) -> Outcome:
-    """The save shares the fate of the write on its side."""
-    protected = {step.id for step in item.steps if step.side == save.side}
+    """The save shares the fate of the write that needs it."""
+    protected = {step.id for step in item.steps if save.id in step.needs}
     fate = next(outcome for outcome in outcomes if outcome.step in protected)
     return replace(fate, step=save.id, token=None, fingerprint=None)
 
@@ -364,7 +382,10 @@ async def _found_out(job: Job, step: Step, kept: Mapping[tuple[Side, Key], str])
     """Whether a step of a killed run had taken effect."""
     handle = kept.get((step.side, step.key))
     lost = Outcome(step.id, step.key, Status.SKIPPED, "the run was killed")
-    entry = await job.stores[step.side].stat(step.key)
+    try:
+        entry = await job.stores[step.side].stat(step.key)
+    except StoreError:  # something else is there by now, a link for example
+        return lost
     match step.verb:
         case Verb.ADOPT:
             return lost

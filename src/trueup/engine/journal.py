@@ -18,7 +18,7 @@ from trueup.core.errors import UsageError
 from trueup.core.model import Ancestor, Key
 from trueup.core.plan import Item, Plan
 from trueup.core.report import Outcome, Status
-from trueup.engine.state import State
+from trueup.engine.state import State, printable
 
 
 class RunState(StrEnum):
@@ -84,7 +84,7 @@ class Journal:
         with self._state.transaction() as connection:
             connection.execute(
                 "INSERT INTO runs (id, target, command, started_ns, state, plan, undoes) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (run, number, command, now_ns, RunState.RUNNING.value, header, plan.undoes),
+                (run, number, printable(command), now_ns, RunState.RUNNING.value, header, plan.undoes),
             )
             connection.executemany("INSERT INTO items (run, n, item) VALUES (?, ?, ?)", items)
 

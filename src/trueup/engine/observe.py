@@ -85,16 +85,16 @@ async def observe(job: Job) -> Observation:
     unordered: set[Side] = set()
     while True:
         try:
-            return await _Observer(job, frozenset(unordered)).run()
+            return await _Observer(job, await job.number(), frozenset(unordered)).run()
         except* OutOfOrder as group:
             unordered.add(Side(str(group.exceptions[0])))
 
 
 class _Observer:
-    def __init__(self, job: Job, unordered: frozenset[Side]) -> None:
+    def __init__(self, job: Job, number: int | None, unordered: frozenset[Side]) -> None:
         self.job = job
+        self.number = number
         self.unordered = unordered
-        self.number = job.state.find_target(job.target)
         self.started_ns = job.ambient.clock.now_ns()
         self.found = Observation(Merge(distrust=job.verify))
         self.opaque: list[Suspect] = []
@@ -265,7 +265,7 @@ class _Observer:
         store, found = self.job.stores[side], self.found
         tally: Tally = found.merge.tallies[side]
         error = found.lost.get(side)
-        markers = self.job.state.markers(self.number)
+        markers = await self.job.markers()
         return Observed(
             location=store.properties.location,
             complete=error is None,

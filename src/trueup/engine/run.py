@@ -6,9 +6,11 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
+import anyio
 from filelock import FileLock, Timeout
 
 from trueup.core.check import Refusal, check
@@ -38,12 +40,13 @@ async def run(job: Job, *, confirm: Confirm) -> Report:
     """
     async with held(job):
         plan = selected(build_plan(job, await observe(job.protected())), job)
-        await tidy(job)
         if not plan.needs_apply:
+            await tidy(job)
             return Report(plan, Ending.IN_SYNC)
         refuse(plan, check(plan, job.limits, allow=job.allow))
         if plan.changes and not await confirm(plan):
             return Report(plan, Ending.DECLINED)
+        await tidy(job)
         return await execute(plan, job)
 
 
@@ -115,7 +118,7 @@ async def held(job: Job) -> AsyncIterator[None]:
 
 
 async def _recover(job: Job) -> None:
-    number = job.state.find_target(job.target)
+    number = await job.number()
     if number is not None:
         await settle_killed(job, number)
 
@@ -123,19 +126,36 @@ async def _recover(job: Job) -> None:
 @asynccontextmanager
 async def _held_target(job: Job, holder: str) -> AsyncIterator[None]:
     path = job.state.directory / "locks" / f"{job.target.id}.lock"
+    lock = await job.ambient.threads(_acquire, path, holder, job.target.name)
+    try:
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):  # a cancelled run must not keep the lock
+            await job.ambient.threads(_release, lock, path)
+
+
+def _acquire(path: Path, holder: str, name: str) -> FileLock:
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    note = path.with_suffix(".json")
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout as error:
-        by = note.read_text() if note.exists() else "unknown"
         raise Locked(
-            f"another run holds {job.target.name}", why=by, attempt="wait for it to end, then run this again"
+            f"another run holds {name}", why=_holder(path), attempt="wait for it to end, then run this again"
         ) from error
+    with suppress(OSError):  # on a full disk: who holds the lock is a courtesy, the lock itself is held
+        path.with_suffix(".json").write_text(holder)
+    return lock
+
+
+def _holder(path: Path) -> str:
     try:
-        note.write_text(holder)
-        yield
-    finally:
-        note.unlink(missing_ok=True)
-        lock.release()
+        return path.with_suffix(".json").read_text()
+    except OSError:
+        return "unknown"
+
+
+def _release(lock: FileLock, path: Path) -> None:
+    with suppress(OSError):
+        path.with_suffix(".json").unlink()
+    lock.release()

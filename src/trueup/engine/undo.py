@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from trueup.core.errors import UsageError
+from trueup.core.errors import StoreError, UsageError
 from trueup.core.model import (
     DIRECTORY_CONTENT,
     DIRECTORY_TOKEN,
@@ -17,8 +17,10 @@ from trueup.core.model import (
     Entry,
     Key,
     Kind,
+    Seen,
     Side,
     Token,
+    Unknown,
     is_directory,
     key_bytes,
 )
@@ -59,7 +61,7 @@ async def undo_plan(job: Job, record: RunRecord) -> Plan:
 
 async def _observed(job: Job, side: Side) -> Observed:
     store = job.stores[side]
-    markers = job.state.markers(job.state.find_target(job.target))
+    markers = await job.markers()
     return Observed(
         location=store.properties.location,
         marker=await store.marker(),
@@ -94,12 +96,16 @@ class _Undo:
             self._item(item, key, tuple(inverse), Reason.UNDO, await self._seen(key)) for key, inverse in steps.items()
         ]
 
-    async def _seen(self, key: Key) -> dict[Side, Entry | None]:
-        return {side: await self.job.stores[side].stat(key) for side in SIDES}
+    async def _seen(self, key: Key) -> dict[Side, Seen]:
+        return {side: await self._look(side, key) for side in SIDES}
 
-    def _item(
-        self, item: Item, key: Key, steps: tuple[Step, ...], reason: Reason, seen: Mapping[Side, Entry | None]
-    ) -> Item:
+    async def _look(self, side: Side, key: Key) -> Seen:
+        try:
+            return await self.job.stores[side].stat(key)
+        except StoreError as error:  # something else is there by now, a link for example
+            return Unknown(str(error))
+
+    def _item(self, item: Item, key: Key, steps: tuple[Step, ...], reason: Reason, seen: Mapping[Side, Seen]) -> Item:
         local, remote = (seen[side] for side in SIDES)
         deletes = any(step.verb is Verb.DELETE for step in steps)
         replaces = any(step.verb is Verb.REPLACE_KIND for step in steps)
@@ -109,7 +115,7 @@ class _Undo:
 
     def _inverse_step(self, item: Item, step: Step, outcome: Outcome) -> list[Step]:
         written = DIRECTORY_TOKEN if outcome.token is None and is_directory(step.key) else outcome.token
-        old = item.side(step.side)
+        old = None if step.verb is Verb.SIBLING else item.side(step.side)  # what had the step's own name
         value = _kept_ref(step, old, outcome.kept)
         match step.verb:
             case Verb.DELETE:
@@ -149,7 +155,6 @@ def _ordered(items: list[Item]) -> list[Item]:
     names = {item.key for item in items if item.phase is Phase.REPLACE}
     ordered = []
     for item in items:
-        below = any(item.key.startswith(f"{name}/") for name in names)
-        deletes = item.phase is Phase.DELETE
-        ordered.append(replace(item, phase=Phase.CLEAR) if below and deletes and not is_directory(item.key) else item)
+        below = any(item.key.startswith(f"{name}/") and item.key != f"{name}/" for name in names)
+        ordered.append(replace(item, phase=Phase.CLEAR) if below and item.phase is Phase.DELETE else item)
     return ordered
