@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import assert_never
 
 from trueup.core.model import (
     LOCAL,
@@ -204,6 +205,8 @@ def _group_winner(group: Sequence[Finding], policy: Policy) -> Side | None:
         case Conflict.NEWEST_WINS | Conflict.MANUAL | Conflict.BACKUP_BOTH:
             # Times of a directory say nothing about its files, and a sibling cannot hold a tree: a person decides.
             return None
+        case _:
+            assert_never(policy.conflict)
 
 
 def _group_rule(member: Finding, winner: Side, policy: Policy) -> Rule:
