@@ -172,11 +172,13 @@ class Pair:
         return [name for side in self.sides for name, _ in _walk(side) if f"/{TEMPORARY}" in f"/{name}"]
 
     def everything(self) -> dict[str, tuple[object, ...]]:
-        """Both sides to the last bit, trash included; only the note of who holds the lock left out."""
+        """Both sides to the last bit, trash included; only the lock, which a run takes before it looks, left out."""
         found: dict[str, tuple[object, ...]] = {}
         for side in self.sides:
             for path in sorted(side.rglob("*")):
                 if path.name == "lock" and path.parent.name == ".trueup":
+                    continue
+                if path == side / ".trueup" and [child.name for child in path.iterdir()] == ["lock"]:
                     continue
                 status = path.lstat()
                 content = path.read_bytes() if stat.S_ISREG(status.st_mode) else None
