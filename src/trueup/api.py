@@ -26,7 +26,7 @@ from trueup.core.tree import SIDES
 from trueup.engine.ambient import Ambient
 from trueup.engine.doctor import Diagnosis, examine
 from trueup.engine.execute import execute
-from trueup.engine.filter import DEFAULT_EXCLUDES, IGNORE_FILE, PatternFilter, read_ignore_file
+from trueup.engine.filter import DEFAULT_EXCLUDES, IGNORE_FILE, Below, PatternFilter, read_ignore_file
 from trueup.engine.job import Job, Progress
 from trueup.engine.journal import Journal, RunRecord, RunSummary
 from trueup.engine.pace import Pace
@@ -34,7 +34,7 @@ from trueup.engine.run import Confirm, held, look, refuse, run, selected
 from trueup.engine.state import State
 from trueup.engine.undo import undo_plan
 from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
-from trueup.protocols import Discarded, Opening, Source, Store
+from trueup.protocols import Discarded, Filter, Opening, Source, Store
 from trueup.stores import open_store, scheme_of
 from trueup.stores.joined import JoinedStore, places
 from trueup.targets.folders import Folders
@@ -435,14 +435,17 @@ class Engine:
         )
 
     def _open_sides(self, spec: Folders) -> dict[Side, Store]:
-        def opening(trash: str | None) -> Opening:
-            return Opening(self._ambient.clock, self._ambient.threads, self._ambient.unique, _filter_of(spec), trash)
+        patterns = _filter_of(spec)
+
+        def opened(url: str, belongs: Filter = patterns, trash: str | None = None) -> Store:
+            ambient = self._ambient
+            return open_store(url, Opening(ambient.clock, ambient.threads, ambient.unique, belongs, trash))
 
         if len(spec.local) == 1:
-            local: Store = open_store(spec.local[0], opening(spec.trash))
+            local = opened(spec.local[0], trash=spec.trash)
         else:
-            local = _joined(spec.local, lambda path: open_store(path, opening(None)))
-        return {LOCAL: local, REMOTE: open_store(spec.remote, opening(None))}
+            local = _joined(spec.local, lambda name, path: opened(path, Below(name, patterns)))
+        return {LOCAL: local, REMOTE: opened(spec.remote)}
 
     async def _kept(self, job: Job, side: Side, handle: str) -> tuple[Discarded, Source]:
         for item in await job.stores[side].kept():
@@ -452,13 +455,17 @@ class Engine:
         raise NotFound(f"the trash of {side} holds no {handle}", attempt="trueup trash ls")
 
 
-def _joined(roots: Sequence[str], opened: Callable[[str], Store]) -> JoinedStore:
+def _root_name(path: str) -> str:
+    return Path(path.removeprefix("file://")).expanduser().resolve().name
+
+
+def _joined(roots: Sequence[str], opened: Callable[[str, str], Store]) -> Store:
     stores: dict[str, Store] = {}
     for path in roots:
-        name = Path(path).expanduser().resolve().name
+        name = _root_name(path)
         if name in stores:
             raise UsageError(f"two local folders are named {name}", why="only the names tell them apart on the remote")
-        stores[name] = opened(path)
+        stores[name] = opened(name, path)
     return JoinedStore(stores)
 
 
@@ -469,7 +476,8 @@ def _filter_of(spec: Folders) -> PatternFilter:
         if scheme_of(root) == "file":
             ignore = Path(root.removeprefix("file://")).expanduser() / IGNORE_FILE
             if ignore.is_file():
-                patterns += read_ignore_file(ignore.read_text("utf-8", "surrogateescape"))
+                name = _root_name(root) if len(spec.local) > 1 else ""
+                patterns += read_ignore_file(ignore.read_text("utf-8", "surrogateescape"), root=name)
     return PatternFilter(
         include=spec.selection.include,
         exclude=[*patterns, *spec.selection.exclude],

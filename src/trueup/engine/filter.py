@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property
 
@@ -85,6 +86,34 @@ class PatternFilter:
         return not self._min_size <= size <= self._max_size
 
 
-def read_ignore_file(text: str) -> list[str]:
-    """The patterns of a ``.trueupignore``."""
-    return [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+@dataclass(frozen=True, slots=True)
+class Below:
+    """A filter for one root of several: patterns speak of names as the target has them, the root's in front.
+
+    Implements `trueup.protocols.Filter`. Otherwise a pattern with a slash would exclude on one side only.
+    """
+
+    root: str
+    inner: PatternFilter
+
+    def excludes(self, path: str, *, directory: bool) -> bool:
+        """As `trueup.protocols.Filter.excludes`."""
+        return self.inner.excludes(f"{self.root}/{path}", directory=directory)
+
+    def excludes_size(self, size: int) -> bool:
+        """As `trueup.protocols.Filter.excludes_size`."""
+        return self.inner.excludes_size(size)
+
+
+def read_ignore_file(text: str, *, root: str = "") -> list[str]:
+    """The patterns of a ``.trueupignore``; with a root's name, as patterns that speak of that root only."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return [_rooted(line, re.sub(r"([\\*?\[\]!#])", r"\\\1", root)) for line in lines] if root else lines
+
+
+def _rooted(pattern: str, root: str) -> str:
+    """As git reads the pattern in a ``.gitignore`` of that folder."""
+    negation = "!" if pattern.startswith("!") else ""
+    pattern = pattern.removeprefix("!")
+    deep = "" if "/" in pattern.rstrip().removesuffix("/") else "**/"
+    return f"{negation}/{root}/{deep}{pattern.removeprefix('/')}"

@@ -142,7 +142,8 @@ class JoinedStore:
 
     async def set_marker(self, identity: str) -> str:
         """As `trueup.protocols.Marked.set_marker`."""
-        return ",".join([await store.set_marker(f"{identity}-{name}") for name, store in self._stores.items()])
+        stores = self._stores.values()
+        return ",".join([await store.set_marker(f"{identity}-{n}") for n, store in enumerate(stores)])
 
     @asynccontextmanager
     async def hold(self, holder: str) -> AsyncIterator[None]:
