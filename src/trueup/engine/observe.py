@@ -172,6 +172,7 @@ class _Observer:
             return Finding(difference, rule)
         ancestor = difference.ancestor
         tokens = tuple(self.trusted(side, difference.side(side)) for side in SIDES)
+        self.found.merge.agreed += 1
         if ancestor is None or tokens == (ancestor.local, ancestor.remote) or UNTRUSTED in tokens:
             return None
         return Finding(difference, Rule(Reason.AGREE, (Act(Verb.ADOPT, LOCAL),)))

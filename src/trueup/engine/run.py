@@ -44,7 +44,7 @@ async def run(job: Job, *, confirm: Confirm) -> Report:
             await tidy(job)
             return Report(plan, Ending.IN_SYNC)
         refuse(plan, check(plan, job.limits, allow=job.allow))
-        if plan.changes and not await confirm(plan):
+        if not await confirm(plan):
             return Report(plan, Ending.DECLINED)
         await tidy(job)
         return await execute(plan, job)
