@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
-from filelock import FileLock, Timeout
 
 from trueup.core.check import Refusal, check
 from trueup.core.errors import Locked, PlanRefused
@@ -21,6 +21,9 @@ from trueup.core.tree import SIDES, settle
 from trueup.engine.execute import execute, settle_killed
 from trueup.engine.job import Job
 from trueup.engine.observe import Observation, observe
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 Confirm = Callable[[Plan], Awaitable[bool]]
 """Is shown the plan; False ends the run with nothing done."""
@@ -135,6 +138,8 @@ async def _held_target(job: Job, holder: str) -> AsyncIterator[None]:
 
 
 def _acquire(path: Path, holder: str, name: str) -> FileLock:
+    from filelock import FileLock, Timeout  # 15 ms that a look need not pay
+
     path.parent.mkdir(mode=0o700, exist_ok=True)
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
