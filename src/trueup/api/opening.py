@@ -9,12 +9,12 @@ from trueup.core.errors import UsageError
 from trueup.core.model import LOCAL, REMOTE, Side
 from trueup.core.plan import Plan
 from trueup.engine.ambient import Ambient
-from trueup.engine.filter import DEFAULT_EXCLUDES, IGNORE_FILE, PatternFilter, read_ignore_file
+from trueup.engine.filter import DEFAULT_EXCLUDES, IGNORE_FILE, Below, PatternFilter, read_ignore_file
 from trueup.engine.job import Job
 from trueup.engine.pace import Pace
 from trueup.engine.state import State
 from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
-from trueup.protocols import Opening, Store
+from trueup.protocols import Filter, Opening, Store
 from trueup.stores import open_store, scheme_of
 from trueup.stores.joined import JoinedStore, places
 from trueup.targets.folders import Folders, Tuning
@@ -56,12 +56,15 @@ def _limited(store: Store, tuning: Tuning, ambient: Ambient) -> Store:
 
 
 def _open_sides(spec: Folders, ambient: Ambient) -> dict[Side, Store]:
-    belongs = _filter_of(spec)
+    patterns = _filter_of(spec)
 
-    def opened(url: str, trash: str | None = None) -> Store:
+    def opened(url: str, belongs: Filter = patterns, trash: str | None = None) -> Store:
         return open_store(url, Opening(ambient.clock, ambient.threads, ambient.unique, belongs, trash))
 
-    local = opened(spec.local[0], spec.trash) if len(spec.local) == 1 else _joined(spec.local, opened)
+    if len(spec.local) == 1:
+        local = opened(spec.local[0], trash=spec.trash)
+    else:
+        local = _joined(spec.local, lambda name, path: opened(path, Below(name, patterns)))
     return {LOCAL: local, REMOTE: opened(spec.remote)}
 
 

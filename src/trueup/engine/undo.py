@@ -45,6 +45,8 @@ async def undo(record: RunRecord, job: Job, *, confirm: Confirm) -> Report:
         Locked: If another run holds the target.
     """
     async with held(job):
+        # Read again: if the run was killed, its books have been finished under the lock just now.
+        record = await job.ambient.threads(job.journal.find, record.summary.id)
         plan = await undo_plan(job, record)
         refuse(plan, check(plan, job.limits, allow=job.allow))
         if not await confirm(plan):
