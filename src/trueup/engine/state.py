@@ -231,11 +231,11 @@ class State:
         with self._translated():
             connection = self._connect()  # its own: a long read must not hold up the journal
             try:
-                cursor = connection.execute(
-                    "SELECT key, local, remote FROM ancestors WHERE target = ? ORDER BY key", (number,)
-                )
-                while batch := cursor.fetchmany(BATCH):
+                connection.execute("BEGIN")  # all batches from one moment
+                last = b""
+                while batch := _ancestors_after(connection, number, last):
                     yield batch
+                    last = batch[-1][0]
             finally:
                 connection.close()
 
@@ -308,6 +308,25 @@ class State:
         if rows:
             with self.transaction() as connection:
                 connection.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def _ancestors_after(connection: sqlite3.Connection, number: int, last: bytes) -> list[AncestorRow]:
+    """The next batch of ancestors, joined by SQLite into one row and split here.
+
+    Row by row the module gives up and takes back the interpreter's lock each time, against threads that list folders:
+    beside two listings of 100,000 files that costs up to 70,000 changes of thread and twice the CPU time of the run.
+    """
+    select = "SELECT key, local, remote FROM ancestors WHERE target = ? AND key > ? ORDER BY key LIMIT ?"
+    joined = "CAST(group_concat(key, x'00') AS BLOB), group_concat(local, x'00'), group_concat(remote, x'00')"
+    arguments = (number, last, BATCH)
+    query = f"SELECT count(*), {joined} FROM ({select})"  # noqa: S608  # constants
+    count, keys, local, remote = connection.execute(query, arguments).fetchone()
+    if count == 0:
+        return []
+    columns = keys.split(b"\0"), local.split("\0"), remote.split("\0")
+    if any(len(column) != count for column in columns):  # a name or a version with a NUL in it
+        return connection.execute(select, arguments).fetchall()
+    return list(zip(*columns, strict=True))
 
 
 def _select_keys(
