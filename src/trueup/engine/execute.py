@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from trueup.core.errors import NoSpace, PreconditionFailed, StoreError
+from trueup.core.errors import NoSpace, PreconditionFailed, StoreError, TrueupError
 from trueup.core.model import (
     DIRECTORY_CONTENT,
     DIRECTORY_TOKEN,
@@ -27,6 +27,7 @@ from trueup.core.plan import Item, Phase, Plan, Ref, Step
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
+from trueup.engine.groups import ungrouped
 from trueup.engine.job import Job, Progress
 from trueup.engine.journal import Finished, RunState
 from trueup.engine.observe import trusted
@@ -48,7 +49,8 @@ async def execute(plan: Plan, job: Job) -> Report:
     now_ns = job.ambient.clock.now_ns()
     await job.ambient.threads(job.journal.begin, run, number, plan, job.command, now_ns)
     execution = _Execution(plan, job, run, number)
-    stopped = await execution.phases()
+    with ungrouped(TrueupError):
+        stopped = await execution.phases()
     outcomes = tuple(execution.outcomes())
     report = Report(
         plan,

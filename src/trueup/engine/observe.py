@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from trueup.core.errors import NotFound, PreconditionFailed, StateDamaged, StoreError
+from trueup.core.errors import NotFound, PreconditionFailed, StateDamaged, StoreError, TrueupError
 from trueup.core.merge import Merge, Suspect, Tally
 from trueup.core.model import (
     DIRECTORY_TOKEN,
@@ -34,6 +34,7 @@ from trueup.core.plan import Observed
 from trueup.core.reconcile import LookCloser, Reason, reconcile
 from trueup.core.table import Act, Rule, Verb
 from trueup.core.tree import SIDES, Finding
+from trueup.engine.groups import ungrouped
 from trueup.engine.job import Job, Progress
 from trueup.engine.spool import spooled
 from trueup.engine.streams import Batch, Chunk, OutOfOrder, in_step
@@ -85,9 +86,10 @@ async def observe(job: Job) -> Observation:
     unordered: set[Side] = set()
     while True:
         try:
-            return await _Observer(job, await job.number(), frozenset(unordered)).run()
-        except* OutOfOrder as group:
-            unordered.add(Side(str(group.exceptions[0])))
+            with ungrouped(OutOfOrder, TrueupError):
+                return await _Observer(job, await job.number(), frozenset(unordered)).run()
+        except OutOfOrder as error:
+            unordered.add(Side(str(error)))
 
 
 class _Observer:
