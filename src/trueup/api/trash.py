@@ -9,7 +9,7 @@ from trueup.core.errors import NotFound, PreconditionFailed, StoreError
 from trueup.core.model import UNTRUSTED, Content, Entry, Kind, Side
 from trueup.core.tree import SIDES
 from trueup.engine.job import Job
-from trueup.engine.run import held
+from trueup.engine.run import held, writing
 from trueup.protocols import Discarded, Source
 
 
@@ -63,7 +63,7 @@ async def restore(job: Job, side: Side, handle: str, to: Path | None) -> None:
     if to is not None:
         await job.ambient.threads(_write_out, to, source)
         return
-    async with held(job):
+    async with held(job), writing(job):
         await store.write(item.key, source, expect=None, trash=None)
 
 

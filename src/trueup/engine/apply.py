@@ -13,7 +13,7 @@ from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.tree import SIDES
 from trueup.engine.execute import execute
 from trueup.engine.job import Job
-from trueup.engine.run import held, refuse, selected
+from trueup.engine.run import held, refuse, selected, writing
 
 
 async def apply(plan: Plan, job: Job, *, skip_stale: bool) -> Report:
@@ -39,7 +39,8 @@ async def apply(plan: Plan, job: Job, *, skip_stale: bool) -> Report:
         skipped = _outcomes(chosen, stale)
         if not fresh.needs_apply:
             return Report(fresh, Ending.IN_SYNC, outcomes=skipped)
-        report = await execute(fresh, job)
+        async with writing(job):
+            report = await execute(fresh, job)
         return replace(report, outcomes=(*report.outcomes, *skipped))
 
 

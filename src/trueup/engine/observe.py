@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from trueup.core.errors import NotFound, PreconditionFailed, StateDamaged, StoreError, TrueupError
 from trueup.core.merge import Merge, Suspect, Tally
 from trueup.core.model import (
-    DIRECTORY_TOKEN,
     LOCAL,
     OPAQUE_KINDS,
     REMOTE,
@@ -34,6 +33,7 @@ from trueup.core.plan import Observed
 from trueup.core.reconcile import LookCloser, Reason, reconcile
 from trueup.core.table import Act, Rule, Verb
 from trueup.core.tree import SIDES, Finding
+from trueup.engine.agree import trusted
 from trueup.engine.groups import ungrouped
 from trueup.engine.job import Job, Progress
 from trueup.engine.spool import spooled
@@ -60,17 +60,6 @@ class Observation:
     def complete(self) -> bool:
         """Whether every listing came to its end."""
         return not self.lost
-
-
-def trusted(token: Token, modified_ns: int, observed_ns: int, tick_ns: int) -> Token:
-    """The token, or the empty one if a later edit could bear the same.
-
-    An edit within the clock's granularity of the last one changes neither size nor time (the racy timestamp of
-    version control systems): a file that young is looked at again next time.
-    """
-    if not tick_ns or token == DIRECTORY_TOKEN or modified_ns < observed_ns - tick_ns:
-        return token
-    return UNTRUSTED
 
 
 async def observe(job: Job) -> Observation:
@@ -174,8 +163,8 @@ class _Observer:
             return Finding(difference, rule)
         ancestor = difference.ancestor
         tokens = tuple(self.trusted(side, difference.side(side)) for side in SIDES)
-        self.found.merge.agreed += 1
         if ancestor is None or tokens == (ancestor.local, ancestor.remote) or UNTRUSTED in tokens:
+            self.found.merge.agreed += 1
             return None
         return Finding(difference, Rule(Reason.AGREE, (Act(Verb.ADOPT, LOCAL),)))
 
@@ -183,7 +172,7 @@ class _Observer:
         """The token worth remembering for what was seen."""
         if not isinstance(seen, Entry):
             return UNTRUSTED
-        return trusted(seen.token, seen.modified_ns, self.started_ns, self.job.stores[side].properties.tick_ns)
+        return trusted(self.job, side, seen.token, modified_ns=seen.modified_ns, observed_ns=self.started_ns)
 
     async def _enrich(self, suspects: Sequence[Suspect]) -> list[Difference]:
         """Add what is remembered: the ancestors' content, and cached digests of what is there."""

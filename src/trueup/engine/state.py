@@ -271,6 +271,11 @@ class State:
         connection.executemany("DELETE FROM ancestors WHERE target = ? AND key = ?", forgotten)
         connection.executemany("INSERT OR REPLACE INTO ancestors VALUES (?, ?, ?, ?, ?, ?)", kept)
 
+    def set_ancestors(self, number: int, ancestors: Iterable[tuple[Key, Ancestor | None]]) -> None:
+        """Set or (None) forget ancestors, in a transaction of their own."""
+        with self.transaction() as connection:
+            self.commit_ancestors(connection, number, ancestors)
+
     def keep_damaged(self, number: int, keys: Sequence[Key]) -> None:
         """Move ancestors that failed their checksum to a table of their own, for a person to look at."""
         rows = [(number, key_bytes(key)) for key in keys]

@@ -33,7 +33,7 @@ from trueup.core.tree import SIDES
 from trueup.engine.execute import execute
 from trueup.engine.job import Job
 from trueup.engine.journal import RunRecord
-from trueup.engine.run import Confirm, held, refuse
+from trueup.engine.run import Confirm, held, refuse, writing
 
 
 async def undo(record: RunRecord, job: Job, *, confirm: Confirm) -> Report:
@@ -51,7 +51,8 @@ async def undo(record: RunRecord, job: Job, *, confirm: Confirm) -> Report:
         refuse(plan, check(plan, job.limits, allow=job.allow))
         if not await confirm(plan):
             return Report(plan, Ending.DECLINED)
-        return await execute(plan, job)
+        async with writing(job):
+            return await execute(plan, job)
 
 
 async def undo_plan(job: Job, record: RunRecord) -> Plan:
