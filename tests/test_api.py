@@ -76,7 +76,7 @@ async def test_a_plan_with_one_item_that_has_changed_does_nothing_at_all(pair: P
     pair.write(pair.remote, "a", "somebody was faster")
     before = pair.everything()
     async with pair.engine() as engine:
-        with pytest.raises(StalePlan, match="1 of the plan's items"):
+        with pytest.raises(StalePlan):
             await engine.apply(plan)
     assert pair.everything() == before
 
