@@ -290,5 +290,5 @@ async def test_a_change_of_kind_is_selected_whole(pair: Pair) -> None:
     pair.write(pair.local, "name/below", "deep")
     pair.write(pair.local, "other", "two")
     async with pair.engine() as engine:
-        plan = await engine.plan(pair.folders(), select=lambda item: item.key == "name/below")
+        plan = await engine.plan(pair.spec(), select=lambda item: item.key == "name/below")
     assert sorted({item.key for item in plan.changes}) == ["name", "name/", "name/below"]

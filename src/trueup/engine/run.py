@@ -15,7 +15,7 @@ import anyio
 
 from trueup.core.check import Refusal, check
 from trueup.core.errors import Locked, PlanRefused
-from trueup.core.plan import Item, Plan, build_items
+from trueup.core.plan import Plan, build_items
 from trueup.core.report import Ending, Report
 from trueup.core.tree import SIDES, settle
 from trueup.engine.execute import execute, remember, settle_killed
@@ -80,15 +80,20 @@ def build_plan(job: Job, seen: Observation) -> Plan:
 
 
 def selected(plan: Plan, job: Job) -> Plan:
-    """The plan with only those changes that are wanted. What only remembers an agreement always is."""
+    """The plan with only those changes that are wanted. What only remembers an agreement always is.
+
+    A change of kind is carried out whole or not at all: with one of its items come all that it needs, or that need it.
+    """
     if job.select is None:
         return plan
-    wanted = job.select
-
-    def keep(item: Item) -> bool:
-        return not item.is_change or wanted(item)
-
-    return replace(plan, items=tuple(item for item in plan.items if keep(item)))
+    wanted = {item.key for item in plan.changes if job.select(item)}
+    owner = {step.id: item.key for item in plan.items for step in item.steps}
+    bonds = [(item.key, owner[need]) for item in plan.changes for step in item.steps for need in step.needs]
+    reached: set[Key] = set()
+    while reached != wanted:
+        reached = set(wanted)
+        wanted |= {key for bond in bonds if not wanted.isdisjoint(bond) for key in bond}
+    return replace(plan, items=tuple(item for item in plan.items if not item.is_change or item.key in wanted))
 
 
 def refuse(plan: Plan, refusals: tuple[Refusal, ...]) -> None:
