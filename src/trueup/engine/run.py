@@ -15,6 +15,7 @@ import anyio
 
 from trueup.core.check import Refusal, check
 from trueup.core.errors import Locked, PlanRefused
+from trueup.core.model import Key
 from trueup.core.plan import Plan, build_items
 from trueup.core.report import Ending, Report
 from trueup.core.tree import SIDES, settle
