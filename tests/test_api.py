@@ -118,7 +118,7 @@ async def test_a_change_of_kind_is_carried_out_whole_when_a_part_is_selected(pai
     async with pair.engine() as engine:
         report = await engine.apply(plan, select=lambda item: item.key == "x/inner")
     assert report.ok
-    assert pair.live(pair.remote) == {"x/inner": b"inner", "y": b"stays"}
+    assert pair.live(pair.remote) == {"x/": None, "x/inner": b"inner", "y": b"stays"}
 
 
 async def test_a_plan_for_other_folders_is_stale(pair: Pair, tmp_path: Path) -> None:
