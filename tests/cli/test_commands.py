@@ -109,9 +109,18 @@ def test_a_stale_plan_is_refused_and_can_be_applied_in_part(home: Home) -> None:
     (home.site / "a").write_text("changed since")
     assert "TU-STALE" in home("apply", "p", "--yes", code=5).stderr
     assert "share/b" not in home.tree()
-    home("apply", "p", "--yes", "--skip-stale", code=2)
+    result = home("apply", "p", "--yes", "--skip-stale", code=2)
     assert home.tree()["share/b"] == b"b"
     assert "share/a" not in home.tree()
+    assert "applied 1 of 2 changes" in result.stdout
+    assert result.stdout.count("changed   a  upload on remote: local was changed") == 1
+
+
+def test_a_plan_of_which_nothing_matches_any_more_is_not_called_in_sync(home: Home) -> None:
+    (home.site / "a").write_text("a")
+    home("plan", "-o", "p")
+    (home.site / "a").write_text("changed since")
+    assert "applied 0 of 1 change" in home("apply", "p", "--yes", "--skip-stale", code=2).stdout
 
 
 def test_changes_can_be_selected(home: Home) -> None:
@@ -374,6 +383,18 @@ def test_conflicts_are_a_document(home: Home) -> None:
     document = json.loads(home("conflicts", "ls", "--json", code=4).stdout)
     assert [item["key"] for item in document["targets"][0]["items"]] == ["clash"]
     assert json.loads(home("conflicts", "show", "site", "clash", "--json").stdout)["item"]["reason"] == "conflict"
+
+
+def test_an_item_that_is_nowhere_is_no_item_without_a_difference(home: Home) -> None:
+    home.differ()
+    (home.site / "folder").mkdir()
+    result = home("diff", "folder", "site", "share", "clahs", code=64)
+    assert "neither side of site-folder holds clahs - did you mean clash?" in result.stderr
+    assert "try: trueup diff folder site share\n" in result.stderr
+    assert "did you mean folder/?" in home("diff", "site", "folder", code=64).stderr
+    home("diff", "site", "nothing-like-it", code=64)
+    home("sync", "--yes", code=4)
+    assert "no difference" in home("diff", "site", "up").stdout
 
 
 # -- history, undo, trash --------------------------------------------------------------------------------------------
