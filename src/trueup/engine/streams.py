@@ -113,7 +113,10 @@ async def in_step(
                 for stream in streams:
                     rows[stream.name] = stream.take(bound)
                 lost = {stream.name: stream.lost for stream in streams if stream.lost is not None}
-                yield Chunk(rows, lost)
+                try:
+                    yield Chunk(rows, lost)
+                except GeneratorExit:  # closed early; out of a task group it would come as a group and hide the cause
+                    return
                 if all(stream.ended and not stream.buffer for stream in streams):
                     return
         finally:
