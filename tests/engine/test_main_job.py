@@ -85,7 +85,9 @@ def sync(world: World, *flags: str) -> tuple[int, Any]:
     """One run over both folders; its exit code and the plan's items that change something."""
     code, answer = command(world, "sync", "folder", "local", "remote", "--yes", *POLICY, *flags)
     report = answer["results"][0]["report"]["report"]
-    return code, [item for item in report["plan"]["items"] if item["steps"] and item["phase"] != 0]
+    items = report["plan"]["items"]
+    # Files younger than two seconds are not believed; later, that they agree is remembered, and nothing else is done.
+    return code, [item for item in items if any(step["verb"] != "adopt" for step in item["steps"])]
 
 
 def reading(names: list[Path]) -> subprocess.Popen[str]:
