@@ -36,6 +36,8 @@ class Finding:
 
     difference: Difference
     rule: Rule
+    moved_from: Key | None = None
+    """The old name of what is moved here."""
 
     @property
     def key(self) -> Key:

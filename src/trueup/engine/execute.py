@@ -24,6 +24,7 @@ from trueup.core.model import (
     key_bytes,
 )
 from trueup.core.plan import Item, Phase, Plan, Ref, Step
+from trueup.core.reconcile import other
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
@@ -231,6 +232,8 @@ class _Execution:
                 return await store.write(step.key, self._source(step.value), expect=step.expect, trash=trash)
             case Verb.REPLACE_KIND:
                 return await store.make_directory(Key(step.key + "/"), expect=step.expect, trash=trash)
+            case Verb.MOVE if step.value is not None:
+                return await store.move(step.value.key, step.key, expect=step.value.token)
             case Verb.SIBLING if step.value is not None:
                 return await self._sibling(store, step, step.value)
             case _:
@@ -260,6 +263,10 @@ class _Execution:
         if self.plan.undoes is not None:
             yield item.key, item.agreed
             return
+        for step in item.steps:
+            if step.verb is Verb.MOVE and step.value is not None:
+                yield step.value.key, None
+                yield item.key, self._moved(item, step, step.value, written[step.id], begun_ns)
         siblings = [step for step in item.steps if step.verb is Verb.SIBLING]
         if len(siblings) == len(SIDES):
             yield siblings[0].key, self._copied(siblings, written, begun_ns)
@@ -267,6 +274,15 @@ class _Execution:
         if writes:
             gone = all(step.value is None for step in writes)
             yield item.key, None if gone else self._copied(writes, written, begun_ns)
+
+    def _moved(self, item: Item, step: Step, value: Ref, result: Written, begun_ns: int) -> Ancestor:
+        """The content under its new name: as it was seen on the one side, as it was moved on the other."""
+        tokens, modified_ns = {step.side: result.token or value.token}, {step.side: value.modified_ns}
+        seen = item.side(other(step.side))
+        if isinstance(seen, Entry):
+            tokens[other(step.side)], modified_ns[other(step.side)] = seen.token, seen.modified_ns
+        local, remote = (self._trusted(side, tokens[side], modified_ns[side], begun_ns) for side in SIDES)
+        return Ancestor(local, remote, value.content)
 
     def _copied(self, steps: Sequence[Step], written: Mapping[str, Written], begun_ns: int) -> Ancestor:
         """What was written, and the version that it was read from; times are copied with the content."""
@@ -370,6 +386,9 @@ async def _found_out(job: Job, step: Step, kept: Mapping[tuple[Side, Key], str])
             return lost
         case Verb.SAVE:
             took_effect = handle is not None
+        case Verb.MOVE if step.value is not None:
+            left = await job.stores[step.side].stat(step.value.key) is None
+            took_effect = left and entry is not None and _looks_like(entry, step.value)
         case Verb.DELETE:
             took_effect = entry is None
         case _ if step.value is None:

@@ -13,6 +13,9 @@ from filelock import FileLock, Timeout
 
 from trueup.core.check import Refusal, check
 from trueup.core.errors import Locked, PlanRefused
+from trueup.core.moves import find as find_moves
+from trueup.core.moves import join as join_moves
+from trueup.core.moves import split as split_moves
 from trueup.core.plan import Item, Plan, build_items
 from trueup.core.report import Ending, Report
 from trueup.core.tree import SIDES, settle
@@ -62,7 +65,10 @@ async def look(job: Job) -> Plan:
 def build_plan(job: Job, seen: Observation) -> Plan:
     """Reconcile what was seen into a plan."""
     names = {side: job.stores[side].properties.names for side in SIDES}
-    findings = settle(seen.findings, job.policy, names, complete=seen.complete, resolve=job.resolve)
+    moves = find_moves(seen.findings, job.policy) if seen.complete else []
+    split = split_moves(seen.findings, moves)
+    settled = settle(split, job.policy, names, complete=seen.complete, resolve=job.resolve)
+    findings = join_moves(settled, moves)
     return Plan(
         target=job.target,
         policy=job.policy,

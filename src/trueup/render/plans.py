@@ -101,7 +101,7 @@ def _notices(plan: Plan) -> Iterator[Line]:
 
 def _groups(plan: Plan, verbose: int) -> Iterator[list[Item]]:
     """Changes, what stays as it is, what is unknown, what waits for a person."""
-    quiet = frozenset() if verbose else frozenset({Reason.ADOPT, Reason.AGREE, Reason.SKIPPED})
+    quiet = frozenset() if verbose else frozenset({Reason.ADOPT, Reason.AGREE, Reason.MOVED, Reason.SKIPPED})
     groups: tuple[list[Item], ...] = ([], [], [], [])
     for item in plan.items:
         if item.is_change:

@@ -123,6 +123,8 @@ REASONS: Mapping[Reason, str] = {
     Reason.SKIPPED: "{why}",
     Reason.BLOCKED: "the other side cannot hold this name, or holds one that it would take for the same",
     Reason.HELD: "waits: something that goes with it stays, is undecided, or could not be seen",
+    Reason.MOVE: "was {origin}",
+    Reason.MOVED: "has another name now",
     Reason.UNDO: "as it was before the run",
 }
 """Why an item has the steps it has. Filled in by `reason_text`."""
@@ -147,6 +149,7 @@ def reason_text(item: Item, plan: Plan, step: Step | None = None) -> str:
         direction=plan.policy.direction.value,
         deletes=_DELETES[plan.policy.deletes.value],
         sibling=_sibling(item),
+        origin=_origin(item),
         why=_why(item),
     )
     if step is not None and step.verb is Verb.REPLACE_KIND:
@@ -169,6 +172,11 @@ def principals(item: Item) -> tuple[Step, ...]:
 def _sibling(item: Item) -> str:
     names = [printable(step.key.rpartition("/")[2]) for step in item.steps if step.verb is Verb.SIBLING]
     return names[0] if names else "a sibling"
+
+
+def _origin(item: Item) -> str:
+    names = [printable(step.value.key) for step in item.steps if step.verb is Verb.MOVE and step.value is not None]
+    return names[0] if names else "elsewhere"
 
 
 def _why(item: Item) -> str:

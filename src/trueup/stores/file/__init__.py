@@ -141,6 +141,10 @@ class FileStore:
         """As `trueup.protocols.Write.remove`."""
         return await self._threads(self._folder.remove, key, expect, trash)
 
+    async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
+        """As `trueup.protocols.Write.move`."""
+        return await self._threads(self._folder.move, origin, target, expect)
+
     async def flush(self) -> None:
         """As `trueup.protocols.Write.flush`."""
         await self._threads(self._folder.flush)
@@ -239,9 +243,7 @@ def open_url(url: str, opening: Opening) -> FileStore:
         if parts.netloc not in ("", "localhost"):
             raise UsageError(f"{url} names another host", attempt=f"file:///{parts.netloc}{parts.path}")
         url = unquote(parts.path, errors="surrogateescape")
-    return FileStore(
-        url, threads=opening.threads, unique=opening.unique, filter=opening.filter, trash=opening.trash
-    )
+    return FileStore(url, threads=opening.threads, unique=opening.unique, filter=opening.filter, trash=opening.trash)
 
 
 def _existing(root: str) -> str:
