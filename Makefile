@@ -21,18 +21,21 @@ test: $(DEV) ## Run the tests; core must be covered to the last branch
 	$(BIN)/pytest --cov --cov-report=term
 	$(BIN)/coverage report --include='src/trueup/core/*' --fail-under=100
 
-check: $(DEV) ## Lint, check the format, the types and the layers
+check: $(DEV) ## Lint, check the format, the types, the layers and the reference
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python docs/generate.py --check
 
 fix: $(DEV) ## Repair what ruff can repair, and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(DEV) ## Write the generated parts of the documentation
+docs: $(DEV) ## Write what the documentation takes from the code: reference, output, picture
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/console.py --write
+	$(BIN)/python docs/picture.py
 
 bench: $(DEV) ## Measure against the peers
 	$(BIN)/python benchmarks/run.py

@@ -1,11 +1,16 @@
 """What every test shares: how hard hypothesis tries, and a watch for blocking calls."""
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
+
+# Helpers beside the tests are imported as `tests.engine.pair`, wherever pytest was started.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 # No deadline: on a busy machine it measures the neighbours.
 settings.register_profile("dev", max_examples=50, deadline=None)

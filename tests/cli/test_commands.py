@@ -239,6 +239,18 @@ def test_a_guard_refuses_even_with_yes_and_names_its_option(home: Home) -> None:
     assert len(home.tree()) == 10
 
 
+def test_a_disk_that_is_not_mounted_is_a_case_for_the_doctor(home: Home) -> None:
+    for number in range(30):
+        (home.site / f"f{number}").write_text(str(number))
+    home("sync", "--yes")
+    home.share.rename(home.path / "the disk")
+    home.share.mkdir()
+    result = home("sync", "--yes", code=5)
+    assert "next: trueup doctor site\n" in result.stdout
+    assert "trueup sync" not in result.stdout
+    assert "--allow other-root" in result.stdout
+
+
 def test_allow_lets_one_run_pass(home: Home) -> None:
     for number in range(12):
         (home.site / f"f{number}").write_text(str(number))
@@ -392,6 +404,14 @@ def test_what_changed_since_is_left_alone_by_an_undo(home: Home) -> None:
     assert "changed" in result.stdout
     assert home.tree()["share/a"] == b"edited since"
     assert "share/b" not in home.tree()
+
+
+def test_an_undo_of_what_has_all_changed_since_is_no_failure(home: Home) -> None:
+    (home.site / "a").write_text("a")
+    home("sync", "--yes")
+    (home.share / "a").write_text("edited since")
+    home("undo", "last", "--yes", code=2)
+    assert home.tree()["share/a"] == b"edited since"
 
 
 def test_the_trash_is_listed_restored_and_pruned(home: Home, tmp_path: Path) -> None:

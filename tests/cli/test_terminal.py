@@ -8,8 +8,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from tests.cli.home import Home
 
 PATIENCE_SECONDS = 30
@@ -91,6 +93,17 @@ def test_an_undo_asks(home: Home) -> None:
     assert talk(home, ["undo", "last"], [("[y/N]", b"n\n")])[0] == 3
     assert talk(home, ["undo", "last"], [("[y/N]", b"y\n")])[0] == 0
     assert "share/a" not in home.tree()
+
+
+def test_two_runs_of_one_target_do_not_meet(home: Home) -> None:
+    (home.site / "a").write_text("a")
+    state = Path(home.env["TRUEUP_STATE"])
+    home("sync", "--yes")
+    (lock,) = state.glob("locks/*.lock")
+    with FileLock(lock):
+        result = home("sync", "--yes", code=6)
+    assert "error[TU-LOCKED]" in result.stderr
+    home("sync", "--yes")
 
 
 def test_a_question_is_shown_with_the_plan_even_where_the_result_is_a_document(home: Home) -> None:

@@ -194,12 +194,14 @@ def _present(runner: Runner, target: Chosen, made: Plan, out: Path | None) -> No
     session = runner.session
     refusals = runner.engine.refusals(made, target.spec)
     words = target.words
-    whole = plan_to_json(made) | {"refusals": refusal_fields(refusals)}
+    whole = ""
+    if out is not None or session.output is Output.JSON:  # costs as much as the plan itself
+        whole = dump(plan_to_json(made) | {"refusals": refusal_fields(refusals)})
     if out is not None:
-        _save(out, dump(whole))
+        _save(out, whole)
         words = replace(words, next=f"next: trueup apply {quote(str(out))}")
     if session.output is Output.JSON:
-        session.answer(dump(whole))
+        session.answer(whole)
     elif session.output is Output.JSONL:
         runner.event("plan", plan=made, refusals=refusal_fields(refusals))
     else:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, IntEnum
 from functools import cache
 from typing import Any, NewType, TypeVar, Union
@@ -94,17 +94,28 @@ def _body(document: object, expected: str, field: str) -> object:
 
 def encode(value: Any) -> Any:
     """A value of the core as plain JSON types."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: encode(getattr(value, name)) for name in _fields(type(value))}
-    if isinstance(value, IntEnum):
-        return value.name.lower()
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {str(key): encode(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [encode(item) for item in value]
-    return value
+    return _encoder(value.__class__)(value)
+
+
+@cache
+def _encoder(cls: type) -> Callable[[Any], Any]:
+    """How values of one class are encoded; found once, because large plans have a million of them."""
+    if dataclasses.is_dataclass(cls):
+        names = tuple(_fields(cls))
+
+        def encode_fields(value: Any) -> dict[str, Any]:
+            return {name: encode(getattr(value, name)) for name in names}
+
+        return encode_fields
+    if issubclass(cls, IntEnum):
+        return lambda value: value.name.lower()
+    if issubclass(cls, Enum):
+        return lambda value: value.value
+    if issubclass(cls, Mapping):
+        return lambda value: {str(key): encode(item) for key, item in value.items()}
+    if issubclass(cls, tuple):
+        return lambda value: [encode(item) for item in value]
+    return lambda value: value
 
 
 def decode(expected: Any, data: object, path: str) -> Any:  # noqa: PLR0911  # a case for each form of type

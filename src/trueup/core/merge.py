@@ -6,13 +6,30 @@ tuples and never become objects.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from trueup.core.model import LOCAL, OPAQUE_KINDS, REMOTE, AncestorRow, Key, Kind, Row, Side, key_from_bytes
+from trueup.core.model import (
+    DIRECTORY_TOKEN,
+    LOCAL,
+    OPAQUE_KINDS,
+    REMOTE,
+    AncestorRow,
+    Key,
+    Kind,
+    Row,
+    Side,
+    key_from_bytes,
+)
 
 Suspect = tuple[Key, Row | None, Row | None, AncestorRow | None]
 """A key on which local, remote and ancestor do not plainly agree."""
+
+
+NARROW = 64
+"""Rows that are looked at one by one once something in them is known to differ."""
 
 
 @dataclass(slots=True)
@@ -31,7 +48,7 @@ class Tally:
 
     items: int = 0
     unchanged: int = 0
-    """Items that are as the ancestor says."""
+    """Files that are as the ancestor says. A directory is always as it was, and would hide that every file changed."""
 
 
 @dataclass(slots=True)
@@ -62,45 +79,55 @@ class Merge:
         self.tallies[LOCAL].items += len(local)
         self.tallies[REMOTE].items += len(remote)
         self.ancestors += len(ancestor)
-        if (
-            not self.distrust
-            and len(local) == len(remote) == len(ancestor)
-            and all(
-                [  # noqa: C419  # a generator costs half as much again on this, the hottest line
-                    a[0] == mine[0] and a[0] == theirs[0] and a[1] == mine[1] and a[2] == theirs[1]
-                    for mine, theirs, a in zip(local, remote, ancestor, strict=True)
-                ]
-            )
-        ):
-            self._plain(len(ancestor))
-            return []
-        return self._merge(local, remote, ancestor)
+        if self.distrust:
+            return self._merge(local, remote, ancestor)
+        return self._narrow(local, remote, ancestor)
 
-    def _plain(self, count: int) -> None:
+    def _narrow(self, local: Sequence[Row], remote: Sequence[Row], ancestor: Sequence[AncestorRow]) -> list[Suspect]:
+        """Halve what does not agree until little is left: few differences cost few detailed looks."""
+        if len(local) == len(remote) == len(ancestor) and all(
+            [  # noqa: C419  # a generator costs half as much again on this, the hottest line
+                a[0] == mine[0] and a[0] == theirs[0] and a[1] == mine[1] and a[2] == theirs[1]
+                for mine, theirs, a in zip(local, remote, ancestor, strict=True)
+            ]
+        ):
+            self._plain(len(ancestor), directories=[a[1] for a in ancestor].count(DIRECTORY_TOKEN))
+            return []
+        longest: Sequence[tuple[Any, ...]] = max(local, remote, ancestor, key=len)
+        if len(longest) <= NARROW:
+            return self._merge(local, remote, ancestor)
+        middle = longest[len(longest) // 2][0]
+        m, t, a = (bisect_left(rows, middle, key=_raw_key) for rows in (local, remote, ancestor))
+        below = self._narrow(local[:m], remote[:t], ancestor[:a])
+        return below + self._narrow(local[m:], remote[t:], ancestor[a:])
+
+    def _plain(self, count: int, *, directories: int) -> None:
         self.agreed += count
-        self.tallies[LOCAL].unchanged += count
-        self.tallies[REMOTE].unchanged += count
+        self.tallies[LOCAL].unchanged += count - directories
+        self.tallies[REMOTE].unchanged += count - directories
 
     def _merge(self, local: Sequence[Row], remote: Sequence[Row], ancestor: Sequence[AncestorRow]) -> list[Suspect]:
         mine = {row[0]: row for row in local}
         theirs = {row[0]: row for row in remote}
         agreed = {row[0]: row for row in ancestor}
         suspects: list[Suspect] = []
-        plain = 0
+        plain = directories = 0
         for raw in sorted(mine.keys() | theirs.keys() | agreed.keys()):
             row, counterpart, base = mine.get(raw), theirs.get(raw), agreed.get(raw)
             same_local = row is not None and base is not None and row[1] == base[1]
             same_remote = counterpart is not None and base is not None and counterpart[1] == base[2]
             if same_local and same_remote and not self.distrust:
                 plain += 1
+                directories += raw.endswith(b"/")
                 continue
-            self.tallies[LOCAL].unchanged += same_local
-            self.tallies[REMOTE].unchanged += same_remote
+            if not raw.endswith(b"/"):
+                self.tallies[LOCAL].unchanged += same_local
+                self.tallies[REMOTE].unchanged += same_remote
             self._cast_shadow(LOCAL, row)
             self._cast_shadow(REMOTE, counterpart)
             if not (self.hiding and self._is_hidden(raw)):
                 suspects.append((key_from_bytes(raw), row, counterpart, base))
-        self._plain(plain)
+        self._plain(plain, directories=directories)
         return suspects
 
     def _cast_shadow(self, side: Side, row: Row | None) -> None:
@@ -119,3 +146,8 @@ class Merge:
                     return True
             path = path.rpartition(b"/")[0]
         return False
+
+
+def _raw_key(row: tuple[Any, ...]) -> bytes:
+    raw: bytes = row[0]
+    return raw

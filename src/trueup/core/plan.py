@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import assert_never
 
 from trueup.core.model import (
     DIRECTORY_TOKEN,
@@ -297,6 +298,8 @@ class _Builder:
                 return finding.rule.reason in (Reason.LOCAL_WINS, Reason.REMOTE_WINS)
             case Keep.NONE:
                 return False
+            case _:
+                assert_never(self.policy.keep)
 
     def _sibling(self, finding: Finding, act: Act) -> Step:
         value = _ref(finding, act.source or other(act.side))

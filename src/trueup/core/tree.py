@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import assert_never
 
 from trueup.core.model import (
     LOCAL,
@@ -154,17 +155,22 @@ def _settle_group(
     members: Sequence[Key],
     policy: Policy,
 ) -> None:
-    """A name is a file on one side and a directory on the other: both cannot stay on one side."""
+    """A name that is a file on one side and a directory on the other is settled as a whole, not key by key."""
     group = [table[file], *(table[key] for key in members)]
-    unknown = [member.key for member in group if any(isinstance(member.seen(side), Unknown) for side in SIDES)]
-    if not _acts(group) or not (any(_overlap(group, side) for side in SIDES) or f"{file}/" in unknown):
+    if not any(_clash(group, side) for side in SIDES):
         return
+    unknown = any(isinstance(member.seen(side), Unknown) for member in group for side in SIDES)
     winner = None if unknown else _group_winner(group, policy)
     if winner is None:
         _hold_group(table, group, Reason.KIND_CONFLICT)
         return
     for member in group:
         table[member.key] = replace(member, rule=_group_rule(member, winner, policy))
+
+
+def _clash(group: Sequence[Finding], side: Side) -> bool:
+    """Whether the side holds the file, and the other something at or below the directory of its name."""
+    return group[0].seen(side) is not None and any(member.seen(other(side)) is not None for member in group[1:])
 
 
 def _overlap(group: Sequence[Finding], side: Side) -> bool:
@@ -181,10 +187,6 @@ def _hold_group(table: dict[Key, Finding], group: Sequence[Finding], why: Reason
     for member in members:
         if member.rule.acts or member.rule.reason == Reason.CONFLICT:
             table[member.key] = _report(member, Reason.HELD)
-
-
-def _acts(group: Iterable[Finding]) -> bool:
-    return any(member.rule.acts for member in group) or any(member.rule.reason is Reason.CONFLICT for member in group)
 
 
 def _group_winner(group: Sequence[Finding], policy: Policy) -> Side | None:
@@ -205,6 +207,8 @@ def _group_winner(group: Sequence[Finding], policy: Policy) -> Side | None:
         case Conflict.NEWEST_WINS | Conflict.MANUAL | Conflict.BACKUP_BOTH:
             # Times of a directory say nothing about its files, and a sibling cannot hold a tree: a person decides.
             return None
+        case _:
+            assert_never(policy.conflict)
 
 
 def _group_rule(member: Finding, winner: Side, policy: Policy) -> Rule:

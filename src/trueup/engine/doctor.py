@@ -14,6 +14,7 @@ from trueup.core.tree import SIDES
 from trueup.engine.ambient import Ambient
 from trueup.engine.job import Job
 from trueup.engine.state import State
+from trueup.stores.joined import places
 
 LOW_BYTES = 256 * 1024 * 1024
 
@@ -52,7 +53,7 @@ async def _state(directory: Path, opened: Callable[[], Awaitable[State]], ambien
     try:
         state = await opened()
         answer = await ambient.threads(state.check)
-        free = shutil.disk_usage(directory).free
+        free = (await ambient.threads(shutil.disk_usage, directory)).free
     except TrueupError as error:
         return Diagnosis("state", ok=False, detail=str(error), fix=error.attempt)
     if answer != "ok":
@@ -71,7 +72,7 @@ async def _side(name: str, job: Job, side: Side) -> list[Diagnosis]:
     except TrueupError as error:
         return [Diagnosis(what, ok=False, detail=str(error), fix=error.attempt)]
     found = [Diagnosis(what, ok=True, detail=store.properties.location)]
-    expected = job.state.markers(job.state.find_target(job.target)).get(side)
+    expected = (await job.markers()).get(side)
     if expected is not None and marker != expected:
         fix = "mount what belongs there; if it moved on purpose: sync with --allow other-root"
         found.append(Diagnosis(f"{what} identity", ok=False, detail="another root than last time", fix=fix))
@@ -85,5 +86,4 @@ async def _side(name: str, job: Job, side: Side) -> list[Diagnosis]:
 
 
 def _writable(location: str) -> bool:
-    paths = [part.partition("=")[2] or part for part in location.split("\n")]
-    return all(os.access(path, os.W_OK | os.X_OK) for path in paths if path.startswith("/"))
+    return all(os.access(path, os.W_OK | os.X_OK) for path in places(location) if path.startswith("/"))

@@ -7,30 +7,22 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from trueup.core.errors import NoSpace, PreconditionFailed, StoreError
+from trueup.core.errors import NoSpace, PreconditionFailed, StoreError, TrueupError
 from trueup.core.model import (
-    DIRECTORY_CONTENT,
-    DIRECTORY_TOKEN,
-    LOCAL,
-    REMOTE,
-    Ancestor,
-    Content,
     Entry,
     Key,
-    Kind,
     Side,
-    Token,
     is_directory,
     key_bytes,
 )
 from trueup.core.plan import Item, Phase, Plan, Ref, Step
-from trueup.core.reconcile import other
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
+from trueup.engine.agree import adopted, trusted, written
+from trueup.engine.groups import ungrouped
 from trueup.engine.job import Job, Progress
 from trueup.engine.journal import Finished, RunState
-from trueup.engine.observe import trusted
 from trueup.engine.wrap import Retrying
 from trueup.protocols import Source, Store, Trash, Written
 
@@ -44,11 +36,13 @@ async def execute(plan: Plan, job: Job) -> Report:
     begun = job.ambient.clock.monotonic()
     run = job.ambient.run_id()
     number = await job.ambient.threads(job.state.remember_target, job.target)
+    await job.ambient.threads(job.state.keep_damaged, number, plan.damaged_ancestors)
     await _mark_roots(job, number, plan)
     now_ns = job.ambient.clock.now_ns()
     await job.ambient.threads(job.journal.begin, run, number, plan, job.command, now_ns)
     execution = _Execution(plan, job, run, number)
-    stopped = await execution.phases()
+    with ungrouped(TrueupError):
+        stopped = await execution.phases()
     outcomes = tuple(execution.outcomes())
     report = Report(
         plan,
@@ -59,6 +53,14 @@ async def execute(plan: Plan, job: Job) -> Report:
     )
     await job.ambient.threads(job.journal.end, run, _state(report), job.ambient.clock.now_ns())
     return report
+
+
+async def remember(plan: Plan, job: Job) -> None:
+    """Remember what both sides agree on already. Nothing is written on a side, so it is no run of the history."""
+    number = await job.ambient.threads(job.state.remember_target, job.target)
+    await job.ambient.threads(job.state.keep_damaged, number, plan.damaged_ancestors)
+    agreed = [adopted(job, item, plan.made_ns) for item in plan.items if item.phase is Phase.AGREE and item.steps]
+    await job.ambient.threads(job.state.set_ancestors, number, agreed)
 
 
 async def _mark_roots(job: Job, number: int, plan: Plan) -> None:
@@ -147,22 +149,12 @@ class _Execution:
         """Nothing to write: both sides hold the same, or nothing, already."""
         outcomes = tuple(Outcome(step.id, step.key, Status.DONE) for step in item.steps)
         self.results[n] = outcomes
-        ancestor = None
-        if isinstance(item.local, Entry) and isinstance(item.remote, Entry):
-            kind, size = item.local.content.kind, item.local.content.size
-            fingerprint = item.local.content.fingerprint or item.remote.content.fingerprint
-            content = DIRECTORY_CONTENT if kind is Kind.DIRECTORY else Content(kind, size, fingerprint)
-            local, remote = (
-                self._trusted(side, entry.token, entry.modified_ns, self.plan.made_ns)
-                for side, entry in ((LOCAL, item.local), (REMOTE, item.remote))
-            )
-            ancestor = Ancestor(local, remote, content)
-        return Finished(n, outcomes, ((item.key, ancestor),))
+        return Finished(n, outcomes, (adopted(self.job, item, self.plan.made_ns),))
 
     async def _item(self, n: int, item: Item) -> Finished:
         begun_ns = self.job.ambient.clock.now_ns()
         outcomes: list[Outcome] = []
-        written: dict[str, Written] = {}
+        results: dict[str, Written] = {}
         saves = [step for step in item.steps if step.verb is Verb.SAVE]
         for step in item.steps:
             if step.verb is Verb.SAVE:
@@ -175,7 +167,7 @@ class _Execution:
             outcome, result = await self._attempt(step, keep=keep)
             outcomes.append(outcome)
             if result is not None:
-                written[step.id] = result
+                results[step.id] = result
                 self.done.add(step.id)
         outcomes += [_save_outcome(save, item, outcomes) for save in saves]
         self.done.update(outcome.step for outcome in outcomes if outcome.status is Status.DONE)
@@ -184,7 +176,8 @@ class _Execution:
         self.results[n] = ordered
         self._report(item, ordered)
         complete = all(outcome.status is Status.DONE for outcome in ordered)
-        return Finished(n, ordered, tuple(self._agreements(item, written, begun_ns)) if complete else ())
+        agreed = tuple(written(self.job, self.plan, item, results, begun_ns)) if complete else ()
+        return Finished(n, ordered, agreed)
 
     def _report(self, item: Item, outcomes: Sequence[Outcome]) -> None:
         self.items_done += 1
@@ -221,21 +214,21 @@ class _Execution:
         )
         return outcome, written
 
-    async def _do(self, step: Step, trash: Trash | None) -> Written:
+    async def _do(self, step: Step, trash: Trash | None) -> Written:  # noqa: PLR0911  # one for each verb
         store = self.stores[step.side]
         match step.verb:
             case Verb.DELETE if step.expect is not None:
                 return await store.remove(step.key, expect=step.expect, trash=trash)
             case Verb.PUT if is_directory(step.key):
                 return await store.make_directory(step.key, expect=step.expect, trash=trash)
+            case Verb.PUT | Verb.SIBLING if step.value is not None and step.expect is None:
+                return await self._create(store, step, step.value)
             case Verb.PUT | Verb.REPLACE_KIND if step.value is not None:
                 return await store.write(step.key, self._source(step.value), expect=step.expect, trash=trash)
             case Verb.REPLACE_KIND:
                 return await store.make_directory(Key(step.key + "/"), expect=step.expect, trash=trash)
             case Verb.MOVE if step.value is not None:
                 return await store.move(step.value.key, step.key, expect=step.value.token)
-            case Verb.SIBLING if step.value is not None:
-                return await self._sibling(store, step, step.value)
             case _:
                 raise StoreError(f"{step.verb.value} of {step.key} cannot be carried out")
 
@@ -244,61 +237,32 @@ class _Execution:
         entry = Entry(value.token, value.content, value.modified_ns, value.mode)
         return store.source(value.key, entry) if value.kept is None else store.kept_source(value.kept, entry)
 
-    async def _sibling(self, store: Store, step: Step, value: Ref) -> Written:
-        """A sibling of that name and content may be there already, from a run that was stopped."""
+    async def _create(self, store: Store, step: Step, value: Ref) -> Written:
+        """Write under a new name; what is there already with just that content is as good as written.
+
+        After a run that was stopped between two siblings, the next one copies the first as a file that is new on one
+        side and makes it as a sibling: whichever comes second finds it there.
+        """
         try:
             return await store.write(step.key, self._source(value), expect=None, trash=None)
         except PreconditionFailed:
-            entry = await store.stat(step.key)
-            if entry is None or await store.fingerprint(step.key, entry.token) != value.content.fingerprint:
+            found = await self._there_already(store, step, value)
+            if found is None:
                 raise
-            return Written(entry.token, value.content.fingerprint)
+            return found
 
-    # -- agreements ----------------------------------------------------------------------------------------------
-
-    def _agreements(
-        self, item: Item, written: Mapping[str, Written], begun_ns: int
-    ) -> Iterator[tuple[Key, Ancestor | None]]:
-        """What both sides hold now that the item is done: what was written, not what may be there by now."""
-        if self.plan.undoes is not None:
-            yield item.key, item.agreed
-            return
-        for step in item.steps:
-            if step.verb is Verb.MOVE and step.value is not None:
-                yield step.value.key, None
-                yield item.key, self._moved(item, step, step.value, written[step.id], begun_ns)
-        siblings = [step for step in item.steps if step.verb is Verb.SIBLING]
-        if len(siblings) == len(SIDES):
-            yield siblings[0].key, self._copied(siblings, written, begun_ns)
-        writes = [step for step in item.steps if step.verb in (Verb.PUT, Verb.REPLACE_KIND, Verb.DELETE)]
-        if writes:
-            gone = all(step.value is None for step in writes)
-            yield item.key, None if gone else self._copied(writes, written, begun_ns)
-
-    def _moved(self, item: Item, step: Step, value: Ref, result: Written, begun_ns: int) -> Ancestor:
-        """The content under its new name: as it was seen on the one side, as it was moved on the other."""
-        tokens, modified_ns = {step.side: result.token or value.token}, {step.side: value.modified_ns}
-        seen = item.side(other(step.side))
-        if isinstance(seen, Entry):
-            tokens[other(step.side)], modified_ns[other(step.side)] = seen.token, seen.modified_ns
-        local, remote = (self._trusted(side, tokens[side], modified_ns[side], begun_ns) for side in SIDES)
-        return Ancestor(local, remote, value.content)
-
-    def _copied(self, steps: Sequence[Step], written: Mapping[str, Written], begun_ns: int) -> Ancestor:
-        """What was written, and the version that it was read from; times are copied with the content."""
-        value = next(step.value for step in steps if step.value is not None)
-        tokens, fingerprint = {value.side: value.token}, value.content.fingerprint
-        for step in steps:
-            result = written[step.id]
-            tokens[step.side] = result.token or DIRECTORY_TOKEN
-            fingerprint = result.fingerprint or fingerprint
-        kind, size = value.content.kind, value.content.size
-        content = DIRECTORY_CONTENT if kind is Kind.DIRECTORY else Content(kind, size, fingerprint)
-        local, remote = (self._trusted(side, tokens[side], value.modified_ns, begun_ns) for side in SIDES)
-        return Ancestor(local, remote, content)
-
-    def _trusted(self, side: Side, token: Token, modified_ns: int, observed_ns: int) -> Token:
-        return trusted(token, modified_ns, observed_ns, self.job.stores[side].properties.tick_ns)
+    async def _there_already(self, store: Store, step: Step, value: Ref) -> Written | None:
+        wanted = value.content.fingerprint
+        entry = await store.stat(step.key)
+        if entry is None or entry.content.size != value.content.size or (wanted is None and value.kept is not None):
+            return None
+        now_ns = self.job.ambient.clock.now_ns()
+        if not trusted(self.job, step.side, entry.token, modified_ns=entry.modified_ns, observed_ns=now_ns):
+            return None  # so young that its version would not show another edit: the next run looks at it
+        found = await store.fingerprint(step.key, entry.token)
+        if found != (wanted or await self.stores[value.side].fingerprint(value.key, value.token)):
+            return None
+        return Written(entry.token, found)
 
     # -- the journal ---------------------------------------------------------------------------------------------
 
@@ -349,8 +313,8 @@ class _Ledger:
 
 
 def _save_outcome(save: Step, item: Item, outcomes: Sequence[Outcome]) -> Outcome:
-    """The save shares the fate of the write on its side."""
-    protected = {step.id for step in item.steps if step.side == save.side}
+    """The save shares the fate of the write that needs it."""
+    protected = {step.id for step in item.steps if save.id in step.needs}
     fate = next(outcome for outcome in outcomes if outcome.step in protected)
     return replace(fate, step=save.id, token=None, fingerprint=None)
 
@@ -380,7 +344,10 @@ async def _found_out(job: Job, step: Step, kept: Mapping[tuple[Side, Key], str])
     """Whether a step of a killed run had taken effect."""
     handle = kept.get((step.side, step.key))
     lost = Outcome(step.id, step.key, Status.SKIPPED, "the run was killed")
-    entry = await job.stores[step.side].stat(step.key)
+    try:
+        entry = await job.stores[step.side].stat(step.key)
+    except StoreError:  # something else is there by now, a link for example
+        return lost
     match step.verb:
         case Verb.ADOPT:
             return lost

@@ -67,6 +67,14 @@ class Job:
         """The journal in the job's state."""
         return Journal(self.state)
 
+    async def number(self) -> int | None:
+        """The target's row in the state; None if it was never applied."""
+        return await self.ambient.threads(self.state.find_target, self.target)
+
+    async def markers(self) -> Mapping[Side, str]:
+        """Identities of the roots when the target was last applied."""
+        return await self.ambient.threads(self.state.markers, await self.number())
+
     def protected(self) -> Job:
         """The same job, unable to write any side."""
         return replace(self, stores={side: Protected(store) for side, store in self.stores.items()})

@@ -6,10 +6,12 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+import anyio
 
 from trueup.core.check import Refusal, check
 from trueup.core.errors import Locked, PlanRefused
@@ -19,9 +21,12 @@ from trueup.core.moves import split as split_moves
 from trueup.core.plan import Item, Plan, build_items
 from trueup.core.report import Ending, Report
 from trueup.core.tree import SIDES, settle
-from trueup.engine.execute import execute, settle_killed
+from trueup.engine.execute import execute, remember, settle_killed
 from trueup.engine.job import Job
 from trueup.engine.observe import Observation, observe
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 Confirm = Callable[[Plan], Awaitable[bool]]
 """Is shown the plan; False ends the run with nothing done."""
@@ -39,22 +44,21 @@ async def run(job: Job, *, confirm: Confirm) -> Report:
         Locked: If another run holds the target.
         StoreError: If a side cannot be looked at at all.
     """
-    async with held(job):
+    async with held(job) as killed:
         plan = selected(build_plan(job, await observe(job.protected())), job)
-        await tidy(job)
+        refuse(plan, check(plan, job.limits, allow=job.allow))
+        if killed and not plan.changes:
+            async with writing(job):
+                pass  # it keeps what they left under temporary names
         if not plan.needs_apply:
             return Report(plan, Ending.IN_SYNC)
-        refuse(plan, check(plan, job.limits, allow=job.allow))
-        if plan.changes and not await confirm(plan):
+        if not await confirm(plan):
             return Report(plan, Ending.DECLINED)
-        return await execute(plan, job)
-
-
-async def tidy(job: Job) -> None:
-    """Keep what killed runs left under temporary names, now that the listing has come across it."""
-    for side in SIDES:
-        if job.policy.direction.writes(side):
-            await job.stores[side].clean()
+        if not plan.changes:
+            await remember(plan, job)
+            return Report(plan, Ending.IN_SYNC)
+        async with writing(job):
+            return await execute(plan, job)
 
 
 async def look(job: Job) -> Plan:
@@ -108,40 +112,67 @@ def refuse(plan: Plan, refusals: tuple[Refusal, ...]) -> None:
 
 
 @asynccontextmanager
-async def held(job: Job) -> AsyncIterator[None]:
-    """One run per target on this machine, and one per root that this run may write, whoever's state it is."""
-    holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "target": job.target.name})
+async def held(job: Job) -> AsyncIterator[list[str]]:
+    """One run per target on this machine. Yields the ids of runs of the target that were killed, their books closed."""
+    async with _held_target(job, _holder_of(job)):
+        number = await job.number()
+        yield [] if number is None else await settle_killed(job, number)
+
+
+@asynccontextmanager
+async def writing(job: Job) -> AsyncIterator[None]:
+    """One run per root that this run may write, whoever's state it is; what killed runs left there is kept first.
+
+    Entered after the guards: a root that is not the one that was meant gets no lock file either.
+    """
+    sides = [side for side in SIDES if job.policy.direction.writes(side)]
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_held_target(job, holder))
-        for side in SIDES:
-            if job.policy.direction.writes(side):
-                await stack.enter_async_context(job.stores[side].hold(holder))
-        await _recover(job)
+        for side in sides:
+            await stack.enter_async_context(job.stores[side].hold(_holder_of(job)))
+        for side in sides:
+            await job.stores[side].clean()
         yield
 
 
-async def _recover(job: Job) -> None:
-    number = job.state.find_target(job.target)
-    if number is not None:
-        await settle_killed(job, number)
+def _holder_of(job: Job) -> str:
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "target": job.target.name})
 
 
 @asynccontextmanager
 async def _held_target(job: Job, holder: str) -> AsyncIterator[None]:
     path = job.state.directory / "locks" / f"{job.target.id}.lock"
+    lock = await job.ambient.threads(_acquire, path, holder, job.target.name)
+    try:
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):  # a cancelled run must not keep the lock
+            await job.ambient.threads(_release, lock, path)
+
+
+def _acquire(path: Path, holder: str, name: str) -> FileLock:
+    from filelock import FileLock, Timeout  # 15 ms that a look need not pay
+
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    note = path.with_suffix(".json")
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout as error:
-        by = note.read_text() if note.exists() else "unknown"
         raise Locked(
-            f"another run holds {job.target.name}", why=by, attempt="wait for it to end, then run this again"
+            f"another run holds {name}", why=_holder(path), attempt="wait for it to end, then run this again"
         ) from error
+    with suppress(OSError):  # on a full disk: who holds the lock is a courtesy, the lock itself is held
+        path.with_suffix(".json").write_text(holder)
+    return lock
+
+
+def _holder(path: Path) -> str:
     try:
-        note.write_text(holder)
-        yield
-    finally:
-        note.unlink(missing_ok=True)
-        lock.release()
+        return path.with_suffix(".json").read_text()
+    except OSError:
+        return "unknown"
+
+
+def _release(lock: FileLock, path: Path) -> None:
+    with suppress(OSError):
+        path.with_suffix(".json").unlink()
+    lock.release()

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from trueup.core.errors import UsageError
+from trueup.core.check import check
+from trueup.core.errors import StoreError, UsageError
 from trueup.core.model import (
     DIRECTORY_CONTENT,
     DIRECTORY_TOKEN,
@@ -17,18 +18,41 @@ from trueup.core.model import (
     Entry,
     Key,
     Kind,
+    Seen,
     Side,
     Token,
+    Unknown,
     is_directory,
     key_bytes,
 )
 from trueup.core.plan import Item, Observed, Phase, Plan, Ref, Step
 from trueup.core.reconcile import Reason
-from trueup.core.report import Outcome, Status
+from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
+from trueup.engine.execute import execute
 from trueup.engine.job import Job
 from trueup.engine.journal import RunRecord
+from trueup.engine.run import Confirm, held, refuse, writing
+
+
+async def undo(record: RunRecord, job: Job, *, confirm: Confirm) -> Report:
+    """Take a run back. An undo is a run, and can be undone.
+
+    Raises:
+        UsageError: If the run did nothing that could be taken back.
+        PlanRefused: If a guard stops the plan.
+        Locked: If another run holds the target.
+    """
+    async with held(job):
+        # Read again: if the run was killed, its books have been finished under the lock just now.
+        record = await job.ambient.threads(job.journal.find, record.summary.id)
+        plan = await undo_plan(job, record)
+        refuse(plan, check(plan, job.limits, allow=job.allow))
+        if not await confirm(plan):
+            return Report(plan, Ending.DECLINED)
+        async with writing(job):
+            return await execute(plan, job)
 
 
 async def undo_plan(job: Job, record: RunRecord) -> Plan:
@@ -59,7 +83,7 @@ async def undo_plan(job: Job, record: RunRecord) -> Plan:
 
 async def _observed(job: Job, side: Side) -> Observed:
     store = job.stores[side]
-    markers = job.state.markers(job.state.find_target(job.target))
+    markers = await job.markers()
     return Observed(
         location=store.properties.location,
         marker=await store.marker(),
@@ -94,12 +118,16 @@ class _Undo:
             self._item(item, key, tuple(inverse), Reason.UNDO, await self._seen(key)) for key, inverse in steps.items()
         ]
 
-    async def _seen(self, key: Key) -> dict[Side, Entry | None]:
-        return {side: await self.job.stores[side].stat(key) for side in SIDES}
+    async def _seen(self, key: Key) -> dict[Side, Seen]:
+        return {side: await self._look(side, key) for side in SIDES}
 
-    def _item(
-        self, item: Item, key: Key, steps: tuple[Step, ...], reason: Reason, seen: Mapping[Side, Entry | None]
-    ) -> Item:
+    async def _look(self, side: Side, key: Key) -> Seen:
+        try:
+            return await self.job.stores[side].stat(key)
+        except StoreError as error:  # something else is there by now, a link for example
+            return Unknown(str(error))
+
+    def _item(self, item: Item, key: Key, steps: tuple[Step, ...], reason: Reason, seen: Mapping[Side, Seen]) -> Item:
         local, remote = (seen[side] for side in SIDES)
         deletes = any(step.verb is Verb.DELETE for step in steps)
         replaces = any(step.verb is Verb.REPLACE_KIND for step in steps)
@@ -109,7 +137,7 @@ class _Undo:
 
     def _inverse_step(self, item: Item, step: Step, outcome: Outcome) -> list[Step]:
         written = DIRECTORY_TOKEN if outcome.token is None and is_directory(step.key) else outcome.token
-        old = item.side(step.side)
+        old = None if step.verb is Verb.SIBLING else item.side(step.side)  # what had the step's own name
         value = _kept_ref(step, old, outcome.kept)
         match step.verb:
             case Verb.DELETE:
@@ -149,7 +177,6 @@ def _ordered(items: list[Item]) -> list[Item]:
     names = {item.key for item in items if item.phase is Phase.REPLACE}
     ordered = []
     for item in items:
-        below = any(item.key.startswith(f"{name}/") for name in names)
-        deletes = item.phase is Phase.DELETE
-        ordered.append(replace(item, phase=Phase.CLEAR) if below and deletes and not is_directory(item.key) else item)
+        below = any(item.key.startswith(f"{name}/") and item.key != f"{name}/" for name in names)
+        ordered.append(replace(item, phase=Phase.CLEAR) if below and item.phase is Phase.DELETE else item)
     return ordered

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from trueup.core.check import Refusal
+from trueup.core.check import Guard, Refusal
 from trueup.core.codec import digest
 from trueup.core.model import LOCAL, REMOTE, Kind
 from trueup.core.plan import Item, Plan, Step
@@ -52,7 +52,7 @@ class Words:
     flags: str = ""
     """Settings that were given as flags and have to be given again, with a leading blank."""
     next: str | None = ""
-    """The next command; empty leaves that to the plan, None says none."""
+    """The next command; empty leaves that to the plan, as a refusal does; None says none."""
 
 
 def plan_lines(plan: Plan, words: Words, *, verbose: int = 0, refusals: Sequence[Refusal] = ()) -> list[Line]:
@@ -245,7 +245,7 @@ def footer(plan: Plan, words: Words, refusals: Sequence[Refusal] = ()) -> list[L
         keep = f" (keep is {plan.policy.keep.value})" if plan.policy.keep is not Keep.ALL else ""
         lines.append(line(f"  destroys {count(plan.destroys, 'version')}{keep}", "red"))
     lines += refusal_lines(refusals)
-    command = "" if words.next is None else words.next or next_command(plan, words, refusals)
+    command = "" if words.next is None else next_command(plan, words, refusals)
     lines.append(((f"  plan {digest(plan)}", "dim"), (f"   {command}", "")))
     return lines
 
@@ -265,17 +265,29 @@ def refusal_lines(refusals: Sequence[Refusal]) -> list[Line]:
 
 def next_command(plan: Plan, words: Words, refusals: Sequence[Refusal] = ()) -> str:
     """What to type next."""
+    if refusals:
+        return _look_first(plan, words, refusals)
+    if words.next:
+        return words.next
     if plan.undoes is not None:
         return f"next: trueup undo {plan.undoes}"
     news = any(item.reason is Reason.ADOPT for item in plan.items)
     if plan.changes or (news and not plan.conflicts):
-        allow = "".join(f" --allow {refusal.guard.value}" for refusal in refusals)
-        return f"next: trueup sync {words.target}{words.flags}{allow}"
+        return f"next: trueup sync {words.target}{words.flags}"
     if plan.conflicts:
         return f"next: trueup conflicts ls {words.target}{words.flags}"
     if plan.unknown or not plan.complete:
         return f"next: trueup doctor {words.target}"
     return "nothing to do"
+
+
+def _look_first(plan: Plan, words: Words, refusals: Sequence[Refusal]) -> str:
+    """What to type after a refusal: never the command that passes the guard, a disk may just not be mounted."""
+    if any(refusal.guard in (Guard.OTHER_ROOT, Guard.EMPTIED) for refusal in refusals):
+        return f"next: trueup doctor {words.target}"
+    if plan.undoes is not None:
+        return f"next: trueup undo {plan.undoes} --dry-run -v"
+    return f"next: trueup plan {words.target}{words.flags} -v"
 
 
 def verdict(plan: Plan, *, by_content: bool = False) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 from trueup.core.model import Kind
@@ -136,11 +136,3 @@ def _open(plan: Plan, words: Words) -> Iterator[Line]:
     if plan.unknown or not plan.complete:
         what = count(len(plan.unknown), "item") if plan.complete else "a whole side"
         yield line(f"  ? {what} could not be judged: trueup plan {words.target}{words.flags}", "magenta")
-
-
-def summary_line(reports: Sequence[Report], errors: Iterable[object]) -> Line:
-    """One line for several targets."""
-    bad = len(list(errors))
-    good = sum(report.ok for report in reports)
-    total = len(reports) + bad
-    return line(f"{good} of {count(total, 'target')} in sync or applied", "green" if good == total else "yellow")

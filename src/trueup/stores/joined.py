@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from trueup.core.errors import PreconditionFailed, Unaddressable
-from trueup.core.model import DIRECTORY_TOKEN, Entry, Fingerprint, Key, Kind, Row, Token
+from trueup.core.model import DIRECTORY_TOKEN, Entry, Fingerprint, Key, Kind, Row, Token, key_bytes
 from trueup.core.tree import Names
 from trueup.protocols import Discarded, Properties, Source, Store, Trash, Written
+
+_ROOT = re.compile(r"(?:^|\n)([^/\n]+)=(?=[^/\n]*/)")
+
+
+def places(location: str) -> list[str]:
+    """The single locations of which a side's location consists: of several roots if it is joined, else itself.
+
+    A path or a URL has a slash before any equals sign that could be taken for the one after a root's name.
+    """
+    if location.startswith("/") or not _ROOT.match(location):
+        return [location]
+    return _ROOT.split(location)[2::2]
 
 
 class JoinedStore:
@@ -18,7 +31,7 @@ class JoinedStore:
     """
 
     def __init__(self, stores: Mapping[str, Store]) -> None:
-        self._stores = dict(sorted(stores.items(), key=lambda pair: f"{pair[0]}/".encode()))
+        self._stores = dict(sorted(stores.items(), key=lambda pair: key_bytes(Key(f"{pair[0]}/"))))
 
     @property
     def properties(self) -> Properties:
@@ -39,9 +52,11 @@ class JoinedStore:
         )
 
     def _problem(self, key: Key) -> str | None:
-        name, _, rest = key.partition("/")
+        name, slash, rest = key.partition("/")
         if name not in self._stores:
             return f"no root is named {name}"
+        if not slash:
+            return f"{name} is a root, and no file"
         return self._stores[name].properties.names.problem(Key(rest)) if rest else None
 
     def _split(self, key: Key) -> tuple[Store, Key]:
@@ -55,7 +70,8 @@ class JoinedStore:
         """As `trueup.protocols.Observe.scan`."""
         for name, store in self._stores.items():
             prefix = f"{name}/".encode("utf-8", "surrogateescape")
-            yield [(prefix, DIRECTORY_TOKEN, Kind.DIRECTORY, 0, 0, None, "")]
+            # Counted as holding something that is not listed: a root is never deleted.
+            yield [(prefix, DIRECTORY_TOKEN, Kind.DIRECTORY, 1, 0, None, "")]
             async for batch in store.scan():
                 yield [(prefix + row[0], *row[1:]) for row in batch]
 
@@ -138,7 +154,8 @@ class JoinedStore:
 
     async def set_marker(self, identity: str) -> str:
         """As `trueup.protocols.Marked.set_marker`."""
-        return ",".join([await store.set_marker(f"{identity}-{name}") for name, store in self._stores.items()])
+        stores = self._stores.values()
+        return ",".join([await store.set_marker(f"{identity}-{n}") for n, store in enumerate(stores)])
 
     @asynccontextmanager
     async def hold(self, holder: str) -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
@@ -174,11 +174,12 @@ class FileStore:
         return await self._threads(self._marker)
 
     def _marker(self) -> str | None:
-        try:
-            with open(self._own("id"), encoding="ascii") as file:
-                return file.read(100).strip() or None
-        except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
-            return None
+        with place.translated(self._own("id")):
+            try:
+                with open(self._own("id"), encoding="ascii") as file:
+                    return file.read(100).strip() or None
+            except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
+                return None
 
     async def set_marker(self, identity: str) -> str:
         """As `trueup.protocols.Marked.set_marker`."""
@@ -218,13 +219,18 @@ class FileStore:
             raise Locked(
                 f"{self.root} is in use by another run", why=by, attempt="wait for it to end, then run this again"
             ) from error
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, holder.encode(), 0)
+        with suppress(OSError):  # on a full disk: who holds the lock is a courtesy, the lock itself is held
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, holder.encode(), 0)
         return fd
 
     async def free_bytes(self) -> int | None:
         """As `trueup.protocols.Marked.free_bytes`."""
-        status = await self._threads(os.statvfs, self.root)
+        return await self._threads(self._free_bytes)
+
+    def _free_bytes(self) -> int:
+        with place.translated(self.root):
+            status = os.statvfs(self.root)
         return status.f_bavail * status.f_frsize
 
     async def clean(self) -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from trueup.core.errors import Corrupt, NotFound, PreconditionFailed, Unaddressable
+from trueup.core.errors import Corrupt, PreconditionFailed, StoreError, Unaddressable
 from trueup.core.model import DIRECTORY_TOKEN, Fingerprint, Key, Token, is_directory
 from trueup.protocols import Discarded, Source, Trash, Written
 from trueup.stores.file import place
@@ -53,6 +53,7 @@ class Folder:
         Raises:
             PreconditionFailed: If it is another version, at the opening or after the last byte.
         """
+        refuse_name(key)  # a plan that was read from a file may name anything
         with place.parent(self.root, key) as (dir_fd, name):
             # O_NONBLOCK: a pipe that took the file's place must not hang the run.
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
@@ -84,16 +85,17 @@ class Folder:
             _check_expected(key, expect, current)  # cheap, and saves reading a source in vain
             temporary = self._temporary(name)
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
-            mine = os.fstat(fd)
+            mine = None
             try:
                 fingerprint = _fill(fd, key, source)
                 os.fchmod(fd, _mode(source, current))
-                os.utime(fd, ns=(source.modified_ns or mine.st_mtime_ns,) * 2)
+                os.utime(fd, ns=(source.modified_ns or os.fstat(fd).st_mtime_ns,) * 2)
                 os.fsync(fd)
-                before = os.fstat(fd)
-                kept = self._install(dir_fd, temporary, name, key, expect, trash, before)
-                token = _written_token(before, os.fstat(fd))
+                mine = os.fstat(fd)
+                kept = self._install(dir_fd, temporary, name, key, expect, trash, mine)
+                token = _written_token(mine, os.fstat(fd))
             finally:
+                mine = mine or os.fstat(fd)  # what is not filled to the end has never had the name
                 os.close(fd)
                 self._retire(dir_fd, temporary, key, mine)
             self._touch(key)
@@ -117,7 +119,7 @@ class Folder:
                 raise PreconditionFailed(f"{key} was created meanwhile") from error
             return None
         if expect == DIRECTORY_TOKEN:
-            self._replace_directory(dir_fd, temporary, name, key)
+            self._replace_directory(dir_fd, temporary, name, key, mine)
             return None
         expected = place.status_at(dir_fd, name)
         _check_expected(key, expect, expected)
@@ -125,20 +127,36 @@ class Folder:
         if not (self.exchanges and place.exchange(dir_fd, temporary, name)):
             self.exchanges = False
             return self._replace_checked(dir_fd, temporary, name, key, expected, trash)
-        self._verify_or_swap_back(dir_fd, temporary, name, key, expected, mine)
-        return self._discard(dir_fd, temporary, key, trash)
+        return self._keep_exchanged(dir_fd, temporary, name, key, expected, mine, trash)
 
-    def _verify_or_swap_back(
-        self, dir_fd: int, temporary: str, name: str, key: Key, expected: os.stat_result, mine: os.stat_result
-    ) -> None:
-        out = os.stat(temporary, dir_fd=dir_fd, follow_symlinks=False)
-        if _same_version(out, expected):
-            return
+    def _keep_exchanged(
+        self,
+        dir_fd: int,
+        temporary: str,
+        name: str,
+        key: Key,
+        expected: os.stat_result,
+        mine: os.stat_result,
+        trash: Trash | None,
+    ) -> str | None:
+        """Keep what an exchange brought out; exchange back if it is another version, or cannot be kept."""
+        try:
+            if not _same_version(os.stat(temporary, dir_fd=dir_fd, follow_symlinks=False), expected):
+                raise PreconditionFailed(f"{key} was changed meanwhile")
+            return self._discard(dir_fd, temporary, key, trash)
+        except (OSError, StoreError):
+            self._swap_back(dir_fd, temporary, name, mine)
+            raise
+
+    @staticmethod
+    def _swap_back(dir_fd: int, temporary: str, name: str, mine: os.stat_result) -> None:
+        """As if nothing had been, unless somebody has replaced what we put there.
+
+        Whatever lies under the temporary name then and is not as we wrote it is kept by `_retire`.
+        """
         live = place.status_at(dir_fd, name)
         if live is not None and live.st_ino == mine.st_ino:
             place.exchange(dir_fd, temporary, name)
-        # Whatever lies under the temporary name now and is not ours is kept by `_retire`.
-        raise PreconditionFailed(f"{key} was changed meanwhile")
 
     def _replace_checked(
         self, dir_fd: int, temporary: str, name: str, key: Key, expected: os.stat_result, trash: Trash | None
@@ -155,7 +173,7 @@ class Folder:
             return None
         return kept
 
-    def _replace_directory(self, dir_fd: int, temporary: str, name: str, key: Key) -> None:
+    def _replace_directory(self, dir_fd: int, temporary: str, name: str, key: Key, mine: os.stat_result) -> None:
         """A file takes the place of a directory, which must be empty."""
         if not place.is_directory_at(dir_fd, name):
             raise PreconditionFailed(f"{key} is no longer a directory")
@@ -163,7 +181,7 @@ class Folder:
             try:
                 os.rmdir(temporary, dir_fd=dir_fd)
             except OSError as error:
-                place.exchange(dir_fd, temporary, name)
+                self._swap_back(dir_fd, temporary, name, mine)
                 raise PreconditionFailed(f"{key}/ is not empty", why=error.strerror or "") from error
             return
         self.exchanges = False
@@ -197,8 +215,7 @@ class Folder:
         mine = os.stat(temporary, dir_fd=dir_fd, follow_symlinks=False)
         try:
             if self.exchanges and place.exchange(dir_fd, temporary, name):
-                self._verify_or_swap_back(dir_fd, temporary, name, file_key, expected, mine)
-                return self._discard(dir_fd, temporary, file_key, trash)
+                return self._keep_exchanged(dir_fd, temporary, name, file_key, expected, mine, trash)
             self.exchanges = False
             kept = self._take_out(dir_fd, name, file_key, expected, trash)
             os.mkdir(name, dir_fd=dir_fd)
@@ -258,7 +275,12 @@ class Folder:
             except FileExistsError:
                 self._move_to_trash(dir_fd, temporary, key, LEFTOVER_RUN)
             raise PreconditionFailed(f"{key} was changed meanwhile")
-        return self._discard(dir_fd, temporary, key, trash)
+        try:
+            return self._discard(dir_fd, temporary, key, trash)
+        except (OSError, StoreError):  # the trash cannot take it: it goes back under its name
+            with suppress(FileExistsError):
+                place.rename_new(dir_fd, temporary, dir_fd, name)
+            raise
 
     # -- trash ---------------------------------------------------------------------------------------------------
 
@@ -269,16 +291,26 @@ class Folder:
         return self._move_to_trash(dir_fd, temporary, key, trash.run)
 
     def _retire(self, dir_fd: int, temporary: str, key: Key, mine: os.stat_result) -> None:
-        """Nothing stays under a temporary name: ours is removed, anybody else's is kept."""
+        """Nothing stays under a temporary name: ours is removed, what anybody else made or edited is kept."""
         status = place.status_at(dir_fd, temporary)
         if status is None:
             return
-        if status.st_ino != mine.st_ino:
-            self._move_to_trash(dir_fd, temporary, key, LEFTOVER_RUN)
-        elif stat.S_ISDIR(status.st_mode):
-            os.rmdir(temporary, dir_fd=dir_fd)
-        else:
+        if stat.S_ISDIR(status.st_mode):
+            self._retire_directory(dir_fd, temporary, key)
+        elif _same_version(status, mine):
             os.unlink(temporary, dir_fd=dir_fd)
+        else:
+            self._move_to_trash(dir_fd, temporary, key, LEFTOVER_RUN)
+
+    def _retire_directory(self, dir_fd: int, temporary: str, key: Key) -> str | None:
+        """Remove an empty directory; one that somebody put something into while it had a name is kept."""
+        try:
+            os.rmdir(temporary, dir_fd=dir_fd)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return self._move_to_trash(dir_fd, temporary, key, LEFTOVER_RUN)
+        return None
 
     def _move_to_trash(self, dir_fd: int, name: str, key: Key, run: str) -> str:
         def move(target_fd: int, target: str) -> None:
@@ -326,13 +358,15 @@ class Folder:
     def kept(self) -> list[Discarded]:
         """Everything in the trash, by run and key."""
         found: list[Discarded] = []
-        for directory, _, names in os.walk(self.trash):
+        if not os.path.isdir(self.trash):
+            return found
+        # Against open directories: with run and number in front, a path can be longer than the system takes.
+        for directory, _, names, dir_fd in os.fwalk(self.trash):
             for name in names:
-                path = os.path.join(directory, name)
-                handle = os.path.relpath(path, self.trash)
+                handle = os.path.join(directory, name)[len(self.trash) :].lstrip("/")
                 run, n, key = [*handle.split("/", 2), "", ""][:3]
-                if n.isdigit() and key:
-                    status = os.stat(path, follow_symlinks=False)
+                status = place.status_at(dir_fd, name)
+                if n.isdigit() and key and status is not None:
                     found.append(Discarded(handle, run, Key(key), status.st_size, status.st_ctime_ns))
         return sorted(found, key=lambda item: (item.run, item.key, item.handle))
 
@@ -356,15 +390,21 @@ class Folder:
             directory, name = os.path.split(path)
             original = name.removeprefix(place.TEMPORARY).partition(".")[2] or name
             key = Key(f"{directory}/{original}" if directory else original)
-            with suppress(NotFound), place.translated(path), place.parent(self.root, Key(path)) as (dir_fd, _):
-                status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode):
-                    os.rmdir(name, dir_fd=dir_fd)
-                elif status.st_size == 0:
-                    os.unlink(name, dir_fd=dir_fd)
-                else:
-                    handles.append(self._move_to_trash(dir_fd, name, key, LEFTOVER_RUN))
+            # What cannot be kept now stays where it is, for the next run to find; it must not stop this one.
+            with suppress(StoreError), place.translated(path), place.parent(self.root, Key(path)) as (dir_fd, _):
+                handle = self._clean(dir_fd, name, key)
+                if handle is not None:
+                    handles.append(handle)
         return handles
+
+    def _clean(self, dir_fd: int, name: str, key: Key) -> str | None:
+        status = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            return self._retire_directory(dir_fd, name, key)
+        if status.st_size == 0:
+            os.unlink(name, dir_fd=dir_fd)
+            return None
+        return self._move_to_trash(dir_fd, name, key, LEFTOVER_RUN)
 
     # -- durability ----------------------------------------------------------------------------------------------
 
@@ -383,13 +423,13 @@ class Folder:
         with self._lock:
             touched, self._touched = self._touched, set()
         for directory in sorted(touched):
-            with suppress(FileNotFoundError, NotADirectoryError):
-                path = Path(self.root, directory)
-                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
+            below = Key(f"{directory}/." if directory else ".")
+            with (
+                place.translated(directory),
+                suppress(FileNotFoundError, NotADirectoryError),  # moved away: no longer ours to sync
+                place.parent(self.root, below) as (dir_fd, _),
+            ):
+                os.fsync(dir_fd)
 
 
 def refuse_name(key: Key, *, reserved: bool = True) -> None:
@@ -432,9 +472,10 @@ def _mode(source: Source, current: os.stat_result | None) -> int:
 
 def _umask() -> int:
     """The process's umask, read without setting it."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("Umask:"):
-            return int(line.split()[1], 8)
+    with suppress(OSError):  # no such file where the system is not Linux
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
     return 0o022
 
 
