@@ -76,7 +76,7 @@ async def test_a_plan_with_one_item_that_has_changed_does_nothing_at_all(pair: P
     pair.write(pair.remote, "a", "somebody was faster")
     before = pair.everything()
     async with pair.engine() as engine:
-        with pytest.raises(StalePlan, match="1 of the plan's items"):
+        with pytest.raises(StalePlan):
             await engine.apply(plan)
     assert pair.everything() == before
 
@@ -108,7 +108,7 @@ async def test_only_what_is_selected_is_done(pair: Pair) -> None:
     assert set(reasons(await pair.plan())) == {"a", "c", "caf\udce9"}
 
 
-async def test_half_a_change_of_kind_is_not_carried_out(pair: Pair) -> None:
+async def test_a_change_of_kind_is_carried_out_whole_when_a_part_is_selected(pair: Pair) -> None:
     pair.write(pair.local, "x", "file")
     pair.write(pair.local, "y", "stays")
     await pair.settle()
@@ -117,8 +117,8 @@ async def test_half_a_change_of_kind_is_not_carried_out(pair: Pair) -> None:
     plan = await pair.plan()
     async with pair.engine() as engine:
         report = await engine.apply(plan, select=lambda item: item.key == "x/inner")
-    assert report.counts[Status.DONE] == 0
-    assert pair.live(pair.remote) == {"x": b"file", "y": b"stays"}
+    assert report.ok
+    assert pair.live(pair.remote) == {"x/": None, "x/inner": b"inner", "y": b"stays"}
 
 
 async def test_a_plan_for_other_folders_is_stale(pair: Pair, tmp_path: Path) -> None:

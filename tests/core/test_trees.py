@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.worlds import World, printed
+from tests.core.worlds import Held, World, printed
 
-from trueup.core.model import LOCAL, REMOTE, Key, Kind, Side, is_directory, parents
+from trueup.core.model import DIRECTORY_TOKEN, LOCAL, REMOTE, Key, Kind, Side, is_directory, parents
 from trueup.core.plan import Item
 from trueup.core.reconcile import CONFLICTS, Reason, is_sibling
 from trueup.core.strategy import TIE_NS, Conflict, Deletes, Direction, Keep, Policy
@@ -40,9 +40,14 @@ class Op:
     text: str | None
     """None: remove what is there; empty: make a directory; else write a file."""
     later: int = 0
+    origin: tuple[str, ...] = ()
+    """Rename what is there, a file or a directory, to the path if that is free."""
 
     def apply(self, world: World, side: Side) -> None:
         """Do it, as `rm -r`, `mkdir -p` and a save would."""
+        if self.origin:
+            self._rename(world, side)
+            return
         items = world.places[side].items
         key = Key("/".join(self.path))
         own = {there for there in items if there == key or there.startswith(key + "/")}
@@ -59,12 +64,25 @@ class Op:
         if key not in items or items[key].text != self.text:
             world.put(side, key, self.text, modified_ns=1 + self.later * (TIE_NS + 1))
 
+    def _rename(self, world: World, side: Side) -> None:
+        items = world.places[side].items
+        old, new = Key("/".join(self.origin)), Key("/".join(self.path))
+        occupied = {new, Key(new + "/"), *(Key(directory[:-1]) for directory in parents(new))} & items.keys()
+        if occupied or f"{new}/".startswith(f"{old}/"):
+            return
+        for there in [there for there in items if there == old or there.startswith(f"{old}/")]:
+            for directory in parents(Key(new + there[len(old) :])):
+                items.setdefault(directory, Held("", DIRECTORY_TOKEN, kind=Kind.DIRECTORY))
+            items[Key(new + there[len(old) :])] = items.pop(there)
+
 
 def ops(names: list[str], most: int) -> st.SearchStrategy[list[Op]]:
     """Some edits below few names, so that they meet."""
     paths = st.sampled_from([1, 1, 2, 2, 3]).flatmap(lambda depth: st.tuples(*[st.sampled_from(names)] * depth))
-    texts = st.one_of(st.none(), st.just(""), st.sampled_from(["1", "2", "three"]), st.sampled_from(["1", "2"]))
-    return st.lists(st.builds(Op, paths, texts, st.integers(0, 2)), max_size=most)
+    texts = st.one_of(st.none(), st.just(""), st.sampled_from(["1", "2", "three"]), st.sampled_from("123456789"))
+    writes = st.builds(Op, paths, texts, st.integers(0, 2))
+    renames = st.builds(Op, paths, st.just("moved"), st.just(0), paths)
+    return st.lists(st.one_of(writes, writes, renames), max_size=most)
 
 
 @st.composite
@@ -83,6 +101,7 @@ def worlds(draw: st.DrawFn) -> World:
         op.apply(world, LOCAL)
     for op in draw(ops([*names, HOSTILE], 5)):
         op.apply(world, REMOTE)
+    world.movable = draw(st.sampled_from([SIDES, SIDES, (LOCAL,), (REMOTE,)]))
     for side, kind in draw(st.lists(st.tuples(st.sampled_from(SIDES), st.sampled_from(SPOILT)), max_size=2)):
         keys = [key for key in world.places[side].items if is_directory(key) or kind is not Kind.DIRECTORY]
         if keys:

@@ -280,3 +280,15 @@ async def test_what_is_not_writable_is_reported_item_by_item(open_pair: Pair, no
     assert pair.live(pair.remote)["d/a"] == b"old d/a"
     await pair.settle()
     assert pair.agree()
+
+
+async def test_a_change_of_kind_is_selected_whole(pair: Pair) -> None:
+    pair.both("name", "file")
+    pair.both("other", "one")
+    await pair.run()
+    (pair.local / "name").unlink()
+    pair.write(pair.local, "name/below", "deep")
+    pair.write(pair.local, "other", "two")
+    async with pair.engine() as engine:
+        plan = await engine.plan(pair.spec(), select=lambda item: item.key == "name/below")
+    assert sorted({item.key for item in plan.changes}) == ["name", "name/", "name/below"]

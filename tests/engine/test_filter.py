@@ -15,17 +15,17 @@ from trueup.stores.file.scan import Scan
 PATTERNS: list[tuple[str, ...]] = [
     ("*.log",), ("*.log", "*.tmp"), ("build",), ("build/",), ("/build",), ("/build/",), ("src/*.o",), ("src/**/gen",),
     ("**/cache",), ("a/**",), ("*",), ("*", "!*.txt"), ("*.log", "!keep.log"), ("*.log", "!keep.log", "keep.log"),
-    ("?",), ("??.txt",), ("[ab]*",), ("[!a]*",), ("[^a]*",), ("[a-c].txt",), ("\\!bang",), ("\\#hash",), ("#comment",),
-    ("",), ("   ",), ("trailing ",), ("trailing\\ ",), ("*~",), (".*.sw?",), (".*",), ("**",), ("***",), ("a*b*c",),
-    ("dir/", "*.x"), ("a[",), ("a]",), ("[]a]",), ("[a",), ("a\\*b",), ("CASE.txt",), ("caf\u00e9",), ("-rf",),
-    ("*.[oa]",), ("*.tar.*",), ("/",), ("//",), ("foo//",), ("{a,b}",), ("a+b",), ("a.b",), ("(x)",), ("^x",), ("x$",), ("x|y",),
-    DEFAULT_EXCLUDES,
+    ("?",), ("??.txt",), ("[ab]*",), ("[!a]*",), ("[^a]*",), ("[a-c].txt",), ("\\!bang",), ("\\#hash",),
+    ("#comment",), ("",), ("   ",), ("trailing ",), ("trailing\\ ",), ("*~",), (".*.sw?",), (".*",), ("**",),
+    ("***",), ("a*b*c",), ("dir/", "*.x"), ("a[",), ("a]",), ("[]a]",), ("[a",), ("a\\*b",), ("CASE.txt",),
+    ("caf\u00e9",), ("-rf",), ("*.[oa]",), ("*.tar.*",), ("/",), ("//",), ("foo//",), ("{a,b}",), ("a+b",), ("a.b",),
+    ("(x)",), ("^x",), ("x$",), ("x|y",), DEFAULT_EXCLUDES,
 ]  # fmt: skip
 NAMES = [
     "a", "b", "ab", "abc", "build", "src", "gen", "cache", "x.log", "keep.log", "a.txt", "b.txt", "zz.txt", "x.o",
-    "y.a", "!bang", "#hash", "#comment", "trailing", "trailing ", "notes~", ".a.swp", ".hidden", "aXbYc", "dir", "q.x", "a[",
-    "a]", "]", "[a", "a*b", "case.txt", "caf\u00e9", os.fsdecode(b"caf\xe9"), "-rf", "x.tar.gz", "foo", "a+b", "axb",
-    "a.b", "(x)", "^x", "x$", "x|y", "x", "{a,b}", "Thumbs.db", ".git", "__pycache__", "m.pyc",
+    "y.a", "!bang", "#hash", "#comment", "trailing", "trailing ", "notes~", ".a.swp", ".hidden", "aXbYc", "dir",
+    "q.x", "a[", "a]", "]", "[a", "a*b", "case.txt", "caf\u00e9", os.fsdecode(b"caf\xe9"), "-rf", "x.tar.gz", "foo",
+    "a+b", "axb", "a.b", "(x)", "^x", "x$", "x|y", "x", "{a,b}", "Thumbs.db", ".git", "__pycache__", "m.pyc",
 ]  # fmt: skip
 
 

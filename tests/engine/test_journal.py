@@ -33,7 +33,8 @@ async def test_the_plan_is_written_down_before_the_first_effect(pair: Pair) -> N
     class Curious(Wrapper):
         async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
             async with pair.engine() as engine:
-                seen.append(await engine.record("last"))
+                (running,) = await engine.history()
+                seen.append(await engine.record(running.id))
             return await self.inner.write(key, source, expect=expect, trash=trash)
 
     report = await pair.run(wrap=only(REMOTE, Curious))
@@ -72,7 +73,7 @@ async def test_finished_items_survive_the_death_of_their_run(pair: Pair) -> None
     with pytest.raises(BaseException, match=DIED):
         await pair.run(wrap=only(REMOTE, Dying), tuning=replace(QUICK, max_concurrent=1))
     async with pair.engine() as engine:
-        dead = await engine.record("last")
+        dead = await engine.record((await engine.history())[0].id)
     assert dead.summary.state is RunState.RUNNING
     await pair.run()
     async with pair.engine() as engine:

@@ -14,9 +14,9 @@ from trueup.core.errors import StateDamaged, TrueupError, Unavailable
 from trueup.core.model import DIRECTORY_TOKEN, UNTRUSTED, Key, Row, Side, Token
 from trueup.core.report import EXIT_OK, exit_code
 from trueup.core.strategy import Conflict
-from trueup.engine.observe import trusted
+from trueup.engine.agree import trusted
 from trueup.engine.wrap import Wrapper
-from trueup.protocols import Store
+from trueup.protocols import Properties, Store
 
 SECOND = 1_000_000_000
 
@@ -189,10 +189,17 @@ TICK = 2 * SECOND
         (NOW, TICK, DIRECTORY_TOKEN, DIRECTORY_TOKEN),
     ],
 )
-def test_a_version_is_trusted_only_if_a_later_edit_would_show(
-    modified: int, tick: int, token: str, expected: str
+async def test_a_version_is_trusted_only_if_a_later_edit_would_show(
+    pair: Pair, modified: int, tick: int, token: str, expected: str
 ) -> None:
-    assert trusted(Token(token), modified, NOW, tick) == expected
+    class Ticking(Wrapper):
+        @property
+        def properties(self) -> Properties:
+            return replace(self.inner.properties, tick_ns=tick)
+
+    async with pair.engine(lambda _, store: Ticking(store)) as engine:
+        job = await engine._job(pair.spec())
+    assert trusted(job, LOCAL, Token(token), modified_ns=modified, observed_ns=NOW) == expected
 
 
 async def test_a_young_file_is_read_again_and_later_no_more(pair: Pair) -> None:

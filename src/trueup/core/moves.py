@@ -2,8 +2,8 @@
 
 On the other side that is a move, carried out without payload; it is no deletion, so no guard counts it, and it is
 followed under every `deletes` setting. Where there is any doubt it is none: the table decides per key and nothing is
-lost. Before `trueup.core.tree.settle` a move is written as a deletion and a creation, so that the rules of trees hold
-for it; afterwards those pairs that came through become one step.
+lost. For `trueup.core.tree.settle` a move is written as a deletion and a creation, so that the rules of trees hold for
+it; those pairs that come through become one step.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from trueup.core.model import Entry, Fingerprint, Key, Kind, Side, is_directory, parents
 from trueup.core.reconcile import Reason, other
-from trueup.core.strategy import Policy
+from trueup.core.strategy import Conflict, Policy
 from trueup.core.table import Act, Rule, Verb
-from trueup.core.tree import SIDES, Finding
+from trueup.core.tree import SIDES, Finding, Names, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,30 +31,68 @@ class Move:
     """Under the new name, likewise."""
 
 
-def wanted(findings: Sequence[Finding], policy: Policy) -> list[tuple[Side, Key, Entry]]:
-    """New items that may be old ones under a new name, and have to be fingerprinted to know it."""
+def wanted(findings: Sequence[Finding], movable: Sequence[Side]) -> list[tuple[Side, Key, Entry]]:
+    """New items that may be old ones under a new name, and have to be fingerprinted to know it.
+
+    Args:
+        findings: One per key.
+        movable: Sides on which an item can be given another name.
+    """
     wishes = []
-    for side in SIDES:
-        if policy.direction.writes(other(side)):
-            sizes = {_size(finding) for finding in findings if _vanished(finding, side)}
-            wishes += [
-                (side, finding.key, seen)
-                for finding in findings
-                if _appeared(finding, side)
-                and isinstance(seen := finding.seen(side), Entry)
-                and seen.content.fingerprint is None
-                and seen.content.size in sizes
-            ]
+    for side in map(other, movable):
+        sizes = {_size(finding) for finding in findings if _vanished(finding, side)}
+        wishes += [
+            (side, finding.key, seen)
+            for finding in findings
+            if _appeared(finding, side)
+            and isinstance(seen := finding.seen(side), Entry)
+            and seen.content.fingerprint is None
+            and seen.content.size in sizes
+        ]
     return wishes
 
 
-def find(findings: Sequence[Finding], policy: Policy) -> list[Move]:
+def settle_with_moves(
+    findings: Sequence[Finding],
+    policy: Policy,
+    names: Mapping[Side, Names],
+    *,
+    complete: bool,
+    movable: Sequence[Side],
+    resolve: Mapping[Key, Conflict] = MappingProxyType({}),
+) -> list[Finding]:
+    """Find the moves, and make all decisions fit one tree on each side, as `trueup.core.tree.settle` does.
+
+    A move that does not fit is none: then all is settled once more without it.
+
+    Args:
+        findings: In key order, one per key.
+        policy: The target's settings.
+        names: What each side can hold.
+        complete: Whether every listing was; if not, nothing is known to be gone, and there are no moves.
+        movable: Sides on which an item can be given another name.
+        resolve: Strategies for single keys, a person's decision.
+    """
+    moves = find(findings, movable) if complete else []
+    left = _left(findings, moves)
+    while True:
+        settled = settle(_split(findings, moves, left), policy, names, complete=complete, resolve=resolve)
+        if not moves:
+            return settled
+        table = {finding.key: finding for finding in settled}
+        through = [move for move in moves if _came_through(move, table)]
+        # Under their own rules, as in the next run: it will know of no move.
+        gone = {(key, side) for key, side in left if table[key].does(Verb.DELETE, side)}
+        if len(through) == len(moves) and gone == left:
+            return _join(settled, moves)
+        moves, left = through, gone & _left(findings, through)
+
+
+def find(findings: Sequence[Finding], movable: Sequence[Side]) -> list[Move]:
     """All moves: one vanished and one appeared item of the same content, each the other's only candidate."""
     contested = _contested(findings)
     moves = []
-    for side in SIDES:
-        if not policy.direction.writes(other(side)):
-            continue
+    for side in map(other, movable):
         gone = _by_content((f, f.difference.ancestor) for f in findings if _vanished(f, side))
         new = _by_content((f, f.seen(side)) for f in findings if _appeared(f, side))
         for content, origins in gone.items():
@@ -112,40 +151,36 @@ def _by_content(pairs: Iterable[tuple[Finding, object]]) -> dict[tuple[int, Fing
     return found
 
 
-def split(findings: Sequence[Finding], moves: Sequence[Move]) -> list[Finding]:
+def _left(findings: Sequence[Finding], moves: Sequence[Move]) -> set[tuple[Key, Side]]:
+    """Directories that moves may leave empty, with the side on which they are: elsewhere they are gone already."""
+    above = {(directory, move.side) for move in moves for directory in parents(move.origin.key)}
+    return {
+        (finding.key, side)
+        for finding in findings
+        for side in SIDES
+        if (finding.key, side) in above and finding.seen(other(side)) is None and not finding.changed(side)
+    }
+
+
+def _split(findings: Sequence[Finding], moves: Sequence[Move], left: Iterable[tuple[Key, Side]]) -> list[Finding]:
     """Write each move as a deletion and a creation, and let directories that it empties go."""
-    rules: dict[Key, Rule] = {}
+    rules = {key: Rule(Reason.MOVED, (Act(Verb.DELETE, side),)) for key, side in left}
     for move in moves:
         rules[move.origin.key] = Rule(Reason.MOVED, (Act(Verb.DELETE, move.side),))
         rules[move.target.key] = Rule(Reason.MOVE, (Act(Verb.PUT, move.side, other(move.side)),))
-    for side in SIDES:
-        left = {above for move in moves if move.side == side for above in parents(move.origin.key)}
-        for finding in findings:
-            if finding.key in left and finding.seen(other(side)) is None and not finding.changed(side):
-                rules.setdefault(finding.key, Rule(Reason.MOVED, (Act(Verb.DELETE, side),)))
     return [replace(f, rule=rules[f.key]) if f.key in rules else f for f in findings]
 
 
-def join(settled: Sequence[Finding], moves: Sequence[Move]) -> list[Finding]:
-    """Make one step of each pair that came through; the others are decided per key after all."""
+def _came_through(move: Move, table: Mapping[Key, Finding]) -> bool:
+    return table[move.origin.key].does(Verb.DELETE, move.side) and table[move.target.key].does(Verb.PUT, move.side)
+
+
+def _join(settled: Sequence[Finding], moves: Sequence[Move]) -> list[Finding]:
+    """Make one step of each pair."""
     table = {finding.key: finding for finding in settled}
     for move in moves:
         origin, target = table[move.origin.key], table[move.target.key]
-        if origin.does(Verb.DELETE, move.side) and target.does(Verb.PUT, move.side):
-            table[origin.key] = replace(origin, rule=Rule(Reason.MOVED))
-            table[target.key] = replace(
-                target, rule=Rule(Reason.MOVE, (Act(Verb.MOVE, move.side, move.side),)), moved_from=move.origin.key
-            )
-        else:
-            table[origin.key] = _unless_held(origin, move.origin)
-            table[target.key] = _unless_held(target, move.target)
+        rule = Rule(Reason.MOVE, (Act(Verb.MOVE, move.side, move.side),))
+        table[origin.key] = replace(origin, rule=Rule(Reason.MOVED))
+        table[target.key] = replace(target, rule=rule, moved_from=origin.key)
     return [table[finding.key] for finding in settled]
-
-
-def _unless_held(settled: Finding, original: Finding) -> Finding:
-    return original if settled.rule.reason in (Reason.MOVE, Reason.MOVED) else settled
-
-
-def destinations(findings: Iterable[Finding]) -> Mapping[Key, Key]:
-    """New names by old names, of all moves."""
-    return {finding.moved_from: finding.key for finding in findings if finding.moved_from is not None}

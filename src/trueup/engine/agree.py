@@ -67,10 +67,11 @@ def written(job: Job, plan: Plan, item: Item, results: Mapping[str, Written], ob
         observed_ns: When the item was begun.
     """
     if plan.undoes is not None:
+        yield from ((step.value.key, None) for step in _moves(item) if step.value is not None)
         yield item.key, item.agreed
         return
-    for step in item.steps:
-        if step.verb is Verb.MOVE and step.value is not None:
+    for step in _moves(item):
+        if step.value is not None:
             yield step.value.key, None
             yield item.key, _moved(job, item, step, step.value, results[step.id], observed_ns)
     siblings = [step for step in item.steps if step.verb is Verb.SIBLING]
@@ -80,6 +81,10 @@ def written(job: Job, plan: Plan, item: Item, results: Mapping[str, Written], ob
     if writes:
         gone = all(step.value is None for step in writes)
         yield item.key, None if gone else _copied(job, writes, results, observed_ns)
+
+
+def _moves(item: Item) -> Iterator[Step]:
+    return (step for step in item.steps if step.verb is Verb.MOVE)
 
 
 def _moved(job: Job, item: Item, step: Step, value: Ref, result: Written, observed_ns: int) -> Ancestor:

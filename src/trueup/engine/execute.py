@@ -214,7 +214,7 @@ class _Execution:
         )
         return outcome, written
 
-    async def _do(self, step: Step, trash: Trash | None) -> Written:  # noqa: PLR0911  # one for each verb
+    async def _do(self, step: Step, trash: Trash | None) -> Written:  # one for each verb
         store = self.stores[step.side]
         match step.verb:
             case Verb.DELETE if step.expect is not None:
@@ -346,6 +346,7 @@ async def _found_out(job: Job, step: Step, kept: Mapping[tuple[Side, Key], str])
     lost = Outcome(step.id, step.key, Status.SKIPPED, "the run was killed")
     try:
         entry = await job.stores[step.side].stat(step.key)
+        left = step.verb is not Verb.MOVE or await job.stores[step.side].stat(_origin(step)) is None
     except StoreError:  # something else is there by now, a link for example
         return lost
     match step.verb:
@@ -354,7 +355,6 @@ async def _found_out(job: Job, step: Step, kept: Mapping[tuple[Side, Key], str])
         case Verb.SAVE:
             took_effect = handle is not None
         case Verb.MOVE if step.value is not None:
-            left = await job.stores[step.side].stat(step.value.key) is None
             took_effect = left and entry is not None and _looks_like(entry, step.value)
         case Verb.DELETE:
             took_effect = entry is None
@@ -366,6 +366,11 @@ async def _found_out(job: Job, step: Step, kept: Mapping[tuple[Side, Key], str])
         return lost
     fingerprint = step.value.content.fingerprint if step.value else None
     return Outcome(step.id, step.key, Status.DONE, "", "", entry.token if entry else None, fingerprint, handle)
+
+
+def _origin(step: Step) -> Key:
+    """The old name of what a step moves."""
+    return step.key if step.value is None else step.value.key
 
 
 def _looks_like(entry: Entry, value: Ref) -> bool:

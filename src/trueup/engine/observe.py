@@ -111,7 +111,7 @@ class _Observer:
 
     async def _follow_moves(self) -> None:
         """Fingerprint new items that may be old ones under a new name."""
-        wishes = wanted(self.found.findings, self.job.policy)
+        wishes = wanted(self.found.findings, self.job.movable)
         if not wishes:
             return
         printed = await self._fingerprint(wishes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import threading
 import zlib
@@ -35,6 +36,8 @@ from trueup.engine.migrations import STEPS
 
 DATABASE = "state.db"
 BATCH = 2048
+ROOM_BYTES = 64 * 1024
+"""Less free than this, and a failed write has most likely found no room."""
 _MANY = 500
 """Keys per query; SQLite's default limit of variables is above it in every version in use."""
 
@@ -161,7 +164,8 @@ class State:
 
     def _operational(self, error: sqlite3.OperationalError) -> Exception:
         text = str(error)
-        if "full" in text:
+        # SQLite calls it an I/O error where the shared memory of its log finds no room.
+        if "full" in text or ("I/O" in text and self._no_room()):
             return NoSpace(
                 f"no room for the state database {self.path}", why=text, attempt="free some space, then run this again"
             )
@@ -170,6 +174,12 @@ class State:
         return StoreError(
             f"the state database {self.path} could not be used", why=text, attempt="trueup doctor says what to mend"
         )
+
+    def _no_room(self) -> bool:
+        try:
+            return shutil.disk_usage(self.directory).free < ROOM_BYTES
+        except OSError:
+            return False
 
     def _damaged(self, why: str) -> StateDamaged:
         return StateDamaged(

@@ -116,7 +116,12 @@ class JoinedStore:
         if entry is None or entry.token != expect:
             raise PreconditionFailed(f"{origin} was changed meanwhile")
         written = await other.write(new, store.source(old, entry), expect=None, trash=None)
-        await store.remove(old, expect=expect, trash=None)
+        try:
+            await store.remove(old, expect=expect, trash=None)
+        except PreconditionFailed:
+            if written.token is not None:
+                await other.remove(new, expect=written.token, trash=None)
+            raise
         return written
 
     def _named(self, key: Key, written: Written) -> Written:
