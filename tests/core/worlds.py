@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
+from trueup.core import moves
 from trueup.core.merge import Merge, Suspect
 from trueup.core.model import (
     DIRECTORY_CONTENT,
@@ -33,7 +34,6 @@ from trueup.core.model import (
     key_bytes,
     parents,
 )
-from trueup.core import moves
 from trueup.core.plan import Item, Phase, Ref, Step, build_items
 from trueup.core.reconcile import LookCloser, Reason, other, reconcile
 from trueup.core.strategy import Policy
@@ -223,6 +223,7 @@ class World:
             key: Ancestor(ancestor.remote, ancestor.local, ancestor.content)
             for key, ancestor in world.ancestors.items()
         }
+        world.movable = tuple(other(side) for side in reversed(self.movable))
         return world
 
     # -- what others do ----------------------------------------------------------------------------------------------
