@@ -13,7 +13,8 @@ from tests.engine.pair import QUICK, REMOTE, Meddler, Pair, Wrap, only, reasons
 from trueup.core.errors import NoSpace, StoreError
 from trueup.core.model import Key, Side, Token
 from trueup.core.report import EXIT_INTERRUPTED, EXIT_OK, EXIT_PARTIAL, Ending, Status, exit_code
-from trueup.core.strategy import Deletes, Policy
+from trueup.core.strategy import Conflict, Deletes, Policy
+from trueup.core.table import Verb
 from trueup.engine.job import Progress
 from trueup.engine.wrap import Wrapper
 from trueup.protocols import Source, Store, Trash, Written
@@ -292,3 +293,15 @@ async def test_a_change_of_kind_is_selected_whole(pair: Pair) -> None:
     async with pair.engine() as engine:
         plan = await engine.plan(pair.spec(), select=lambda item: item.key == "name/below")
     assert sorted({item.key for item in plan.changes}) == ["name", "name/", "name/below"]
+
+
+async def test_what_was_saved_is_told_under_the_name_that_it_had(pair: Pair) -> None:
+    await agreed(pair, "a")
+    pair.write(pair.local, "a", "mine")
+    pair.write(pair.remote, "a", "theirs")
+    report = await pair.run(policy=Policy(conflict=Conflict.BACKUP_BOTH))
+    (saved,) = [step for item in report.plan.items for step in item.steps if step.verb is Verb.SAVE]
+    outcome = next(outcome for outcome in report.outcomes if outcome.step == saved.id)
+    assert outcome.key == "a"
+    assert outcome.kept is not None
+    assert outcome.kept.endswith("/a")

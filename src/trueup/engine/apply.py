@@ -40,10 +40,10 @@ async def apply(plan: Plan, job: Job, *, skip_stale: bool) -> Report:
         refuse(fresh, check(fresh, job.limits, allow=job.allow))
         skipped = _outcomes(chosen, stale)
         if not fresh.needs_apply:
-            return Report(fresh, Ending.IN_SYNC, outcomes=skipped)
+            return Report(chosen, Ending.APPLIED if stale else Ending.IN_SYNC, outcomes=skipped)
         async with writing(job):
             report = await execute(fresh, job)
-        return replace(report, outcomes=(*report.outcomes, *skipped))
+        return replace(report, plan=chosen, outcomes=(*report.outcomes, *skipped))
 
 
 async def _find_stale(plan: Plan, job: Job) -> dict[Key, str]:
@@ -79,8 +79,9 @@ def _expected(item: Item) -> Iterator[tuple[Key, Side, Token | None]]:
 def _stale_error(stale: Mapping[Key, str]) -> StalePlan:
     shown = "; ".join(f"{key}: {why}" for key, why in list(stale.items())[:10])
     more = f"; and {len(stale) - 10} more" if len(stale) > 10 else ""
+    many = "1 item of the plan is no longer as it saw it" if len(stale) == 1 else ""
     return StalePlan(
-        f"{len(stale)} of the plan's items are no longer as it saw them, nothing was done",
+        f"{many or f'{len(stale)} items of the plan are no longer as it saw them'}, nothing was done",
         why=shown + more,
         attempt="make a new plan, or apply what still matches with --skip-stale",
     )

@@ -13,13 +13,14 @@ from trueup.core.plan import Item, Plan, Step
 from trueup.core.reconcile import CONFLICTS, Reason
 from trueup.core.strategy import Keep
 from trueup.core.table import Verb
-from trueup.render.names import count, pad, printable, size, width
+from trueup.render.names import count, pad, place, printable, size, width
 from trueup.render.text import Line, columns, line
 from trueup.render.wording import (
     CONFLICT,
     CREATE,
     DELETE,
     DOWNLOAD,
+    FORGET,
     IDLE_MARKS,
     KEEP,
     MARKS,
@@ -31,6 +32,8 @@ from trueup.render.wording import (
     UPDATE,
     UPLOAD,
     Mark,
+    counted,
+    forgets,
     principals,
     reason_text,
     step_mark,
@@ -73,7 +76,7 @@ def plan_lines(plan: Plan, words: Words, *, verbose: int = 0, refusals: Sequence
 def headline(plan: Plan) -> list[Line]:
     """The target, where its sides are, and what could not be seen."""
     seen = plan.observed
-    places = " <> ".join(printable(seen[side].location) for side in (LOCAL, REMOTE) if side in seen)
+    places = " <> ".join(place(seen[side].location) for side in (LOCAL, REMOTE) if side in seen)
     undoing = f"  undoes {printable(plan.undoes)}" if plan.undoes else ""
     return [((printable(plan.target.name), "bold"), (f"  {places}  {plan.policy.direction.value}{undoing}", "dim"))]
 
@@ -168,6 +171,8 @@ def item_mark(item: Item, step: Step | None) -> Mark:
     """The mark of an item's line."""
     if item.reason is Reason.AGREE:
         return SAME  # even where a version has to be remembered anew
+    if forgets(item):
+        return FORGET
     return step_mark(step) if step else IDLE_MARKS.get(item.reason, KEEP)
 
 
@@ -198,15 +203,12 @@ def marks(items: Iterable[Item]) -> Counter[Mark]:
             continue
         for step in item.steps:
             if step in steps:
-                counts[step_mark(step)] += 1
+                counts[item_mark(item, step)] += 1
             elif step.verb is Verb.SAVE:
                 counts[SAVE] += 1
             elif step.verb is Verb.SIBLING:
                 counts[SIBLING] += 1
     return counts
-
-
-_ARROWS = {UPLOAD: "up", DOWNLOAD: "down"}
 
 
 def _bytes(plan: Plan, mark: Mark) -> int:
@@ -220,7 +222,7 @@ def _bytes(plan: Plan, mark: Mark) -> int:
 
 
 def totals(plan: Plan) -> Line:
-    """Counts of everything, bytes each way: ``> 5 up 12 MB  < 3 down 8 MB  - 1 delete  = 812 same``."""
+    """Counts of everything, bytes each way: ``> 5 up 12 MB  < 3 down 8 MB  - 2 deletes  = 812 same``."""
     counts = marks(plan.items)
     same = counts.pop(SAME, 0) + plan.agreed
     spans: list[tuple[str, str]] = []
@@ -228,13 +230,10 @@ def totals(plan: Plan) -> Line:
         number = counts[mark]
         if not number:
             continue
-        if mark in _ARROWS:
-            text = f"{mark.sign} {number:,} {_ARROWS[mark]} {size(_bytes(plan, mark))}"
-        else:
-            text = f"{mark.sign} {number:,} {mark.word}".strip()
-        spans.append((text + "  ", mark.style))
+        amount = f" {size(_bytes(plan, mark))}" if mark in (UPLOAD, DOWNLOAD) else ""
+        spans.append((f"{counted(mark, number)}{amount}  ", mark.style))
     if plan.undoes is None:
-        spans.append((f"= {same:,} same", ""))
+        spans.append((counted(SAME, same), ""))
     return tuple(spans)
 
 
@@ -252,13 +251,18 @@ def footer(plan: Plan, words: Words, refusals: Sequence[Refusal] = ()) -> list[L
 
 def same_items(plan: Plan) -> int:
     """How many items are the same on both sides, so far as is known."""
-    return plan.agreed + sum(item.reason in (Reason.AGREE, Reason.ADOPT) for item in plan.items)
+    return plan.agreed + sum(item.reason in (Reason.AGREE, Reason.ADOPT) and not forgets(item) for item in plan.items)
+
+
+def forgotten_items(plan: Plan) -> int:
+    """How many items are on neither side any more, so that what was agreed about them is forgotten."""
+    return sum(forgets(item) for item in plan.items)
 
 
 def refusal_lines(refusals: Sequence[Refusal]) -> list[Line]:
     """Each guard that stops the plan, and the option that lets one run pass."""
     return [
-        ((f"  {'x refused':<11}", "red"), (f"  {printable(r.why)}; --allow {r.guard.value} lets one run pass", ""))
+        ((f"  {'x refused':<11}", "red"), (f"  {place(r.why)}; --allow {r.guard.value} lets one run pass", ""))
         for r in refusals
     ]
 
@@ -267,8 +271,11 @@ def next_command(plan: Plan, words: Words, refusals: Sequence[Refusal] = ()) -> 
     """What to type next."""
     if refusals:
         return _look_first(plan, words, refusals)
-    if words.next:
-        return words.next
+    return words.next or _following(plan, words)
+
+
+def _following(plan: Plan, words: Words) -> str:
+    """What to type next about a plan that nothing refuses."""
     if plan.undoes is not None:
         return f"next: trueup undo {plan.undoes}"
     news = any(item.reason is Reason.ADOPT for item in plan.items)
@@ -310,7 +317,7 @@ def status_lines(plan: Plan, words: Words, *, by_content: bool = False, verbose:
     lines: list[Line] = [((printable(plan.target.name), "bold"), ("  ", ""), (state, style))]
     for side, seen in plan.observed.items():
         items = count(seen.items, "item") if seen.complete else "not all seen"
-        lines.append(line(f"  {side:<8}{printable(seen.location)}  {items}", "dim"))
+        lines.append(line(f"  {side:<8}{place(seen.location)}  {items}", "dim"))
     lines += _notices(plan)
     if verbose:
         lines += _item_lines(plan, verbose - 1)
