@@ -18,6 +18,7 @@ from trueup.core.model import (
     Entry,
     Key,
     Kind,
+    Seen,
     Side,
     Token,
 )
@@ -66,14 +67,16 @@ def written(job: Job, plan: Plan, item: Item, results: Mapping[str, Written], ob
         results: What its steps wrote, by their ids.
         observed_ns: When the item was begun.
     """
+    moves = [(step, step.value) for step in item.steps if step.verb is Verb.MOVE and step.value is not None]
+    for step, value in moves:
+        # In an undo the other side was only glanced at: what it holds may have been edited since.
+        seen = item.side(other(step.side)) if plan.undoes is None else None
+        yield value.key, None
+        yield item.key, _moved(job, step, value, seen, results[step.id], observed_ns)
     if plan.undoes is not None:
-        yield from ((step.value.key, None) for step in _moves(item) if step.value is not None)
-        yield item.key, item.agreed
+        if not moves:
+            yield item.key, item.agreed
         return
-    for step in _moves(item):
-        if step.value is not None:
-            yield step.value.key, None
-            yield item.key, _moved(job, item, step, step.value, results[step.id], observed_ns)
     siblings = [step for step in item.steps if step.verb is Verb.SIBLING]
     if len(siblings) == len(SIDES):
         yield siblings[0].key, _copied(job, siblings, results, observed_ns)
@@ -83,20 +86,13 @@ def written(job: Job, plan: Plan, item: Item, results: Mapping[str, Written], ob
         yield item.key, None if gone else _copied(job, writes, results, observed_ns)
 
 
-def _moves(item: Item) -> Iterator[Step]:
-    return (step for step in item.steps if step.verb is Verb.MOVE)
-
-
-def _moved(job: Job, item: Item, step: Step, value: Ref, result: Written, observed_ns: int) -> Ancestor:
+def _moved(job: Job, step: Step, value: Ref, seen: Seen, result: Written, observed_ns: int) -> Ancestor:
     """The content under its new name: as it was seen on the one side, as it was moved on the other."""
-    tokens, modified_ns = {step.side: result.token or value.token}, {step.side: value.modified_ns}
-    there = other(step.side)
-    seen = item.side(there)
+    here = trusted(job, step.side, result.token or value.token, modified_ns=value.modified_ns, observed_ns=observed_ns)
+    there = UNTRUSTED
     if isinstance(seen, Entry):
-        tokens[there], modified_ns[there] = seen.token, seen.modified_ns
-    local, remote = (
-        trusted(job, side, tokens[side], modified_ns=modified_ns[side], observed_ns=observed_ns) for side in SIDES
-    )
+        there = trusted(job, other(step.side), seen.token, modified_ns=seen.modified_ns, observed_ns=observed_ns)
+    local, remote = (here, there) if step.side == LOCAL else (there, here)
     return Ancestor(local, remote, value.content)
 
 

@@ -14,6 +14,8 @@ from trueup.core.errors import StoreError, UsageError
 from trueup.core.model import (
     DIRECTORY_CONTENT,
     DIRECTORY_TOKEN,
+    LOCAL,
+    REMOTE,
     Content,
     Entry,
     Key,
@@ -100,6 +102,9 @@ class _Undo:
 
     async def inverse(self, item: Item, kept: Mapping[Side, set[str]]) -> list[Item]:
         """The items that take one item back: itself, and a sibling that it made."""
+        for step in item.steps:
+            if step.verb is Verb.MOVE and step.value is not None:
+                return await self._move_back(step, step.value)
         steps: dict[Key, list[Step]] = {}
         impossible = False
         for step in reversed(item.steps):
@@ -117,6 +122,16 @@ class _Undo:
         return [
             self._item(item, key, tuple(inverse), Reason.UNDO, await self._seen(key)) for key, inverse in steps.items()
         ]
+
+    async def _move_back(self, step: Step, value: Ref) -> list[Item]:
+        """The old name gets its item back, without payload and without the trash."""
+        outcome = self.done.get(step.id)
+        if outcome is None:
+            return []
+        moved = replace(value, key=step.key, token=outcome.token or value.token)
+        back = replace(self._step(step, Verb.MOVE, None, moved), key=value.key)
+        seen = await self._seen(value.key)
+        return [Item(value.key, Reason.UNDO, seen[LOCAL], seen[REMOTE], None, (back,))]
 
     async def _seen(self, key: Key) -> dict[Side, Seen]:
         return {side: await self._look(side, key) for side in SIDES}

@@ -189,6 +189,8 @@ def _worded(item: Item, plan: Plan, step: Step | None) -> str:
         origin=_origin(item),
         why=_why(item),
     )
+    if step is not None and step.verb is Verb.MOVE and item.reason is Reason.UNDO:
+        text = f"was {_origin(item)}: {text}"
     if step is not None and step.verb is Verb.REPLACE_KIND:
         text += "; a folder takes its place" if step.value is None else "; takes the place of a folder"
     return text
