@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trueup.core.check import Guard, Refusal
@@ -125,7 +125,7 @@ def _item_lines(plan: Plan, verbose: int) -> Iterator[Line]:
     hidden = frozenset().union(*(folder.covered for folder in folders.values())) - folders.keys()
     groups = []
     for group in _groups(plan, verbose):
-        seen = [item for item in group if not (hidden and hidden.issuperset(step.id for step in principals(item)))]
+        seen = [item for item in group if not _hidden(item, hidden)]
         shown = seen if verbose else seen[:SHOWN]
         rows = [_row(item, step, plan, folders) for item in shown for step in principals(item) or (None,)]
         groups.append((rows, len(seen) - len(shown)))
@@ -164,6 +164,12 @@ class _Row:
         if item.destroys:
             why += "; destroys the version there"
         return cls(item, mark, printable(step.key if step else item.key), _amount(item, step), why)
+
+
+def _hidden(item: Item, hidden: Collection[str]) -> bool:
+    """Whether the line of a moved folder says it all."""
+    steps = principals(item)
+    return bool(hidden and steps) and all(step.id in hidden for step in steps)
 
 
 def _row(item: Item, step: Step | None, plan: Plan, folders: Mapping[str, Folder]) -> _Row:
@@ -210,6 +216,8 @@ def marks(items: Iterable[Item]) -> Counter[Mark]:
     """How many lines of each mark the items make; saves and siblings are counted beside them."""
     counts: Counter[Mark] = Counter()
     for item in items:
+        if item.reason is Reason.MOVED and not item.steps:
+            continue  # counted under its new name
         steps = principals(item)
         if not steps or item.reason is Reason.AGREE:
             counts[item_mark(item, None)] += 1

@@ -189,6 +189,8 @@ def _worded(item: Item, plan: Plan, step: Step | None) -> str:
         origin=_origin(item),
         why=_why(item),
     )
+    if step is not None and step.verb is Verb.DELETE and item.reason is Reason.MOVED:
+        text = "what it held has other names now"
     if step is not None and step.verb is Verb.MOVE and item.reason is Reason.UNDO:
         text = f"was {_origin(item)}: {text}"
     if step is not None and step.verb is Verb.REPLACE_KIND:
