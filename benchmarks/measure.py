@@ -38,6 +38,8 @@ class Cost:
     """User and system, all threads, waited-for children included."""
     peak_mib: float
     """Largest resident set. The system hands this process's own over to what it starts: not below `floor_mib`."""
+    every_cpu: tuple[float, ...] = ()
+    """CPU seconds of each run, in turn."""
 
 
 def floor_mib() -> float:
@@ -99,4 +101,10 @@ def middle(costs: Sequence[Cost]) -> Cost:
         median(cost.wall_seconds for cost in costs),
         median(cost.cpu_seconds for cost in costs),
         median(cost.peak_mib for cost in costs),
+        tuple(cost.cpu_seconds for cost in costs),
     )
+
+
+def beyond(cost: Cost, base: Cost) -> float:
+    """CPU seconds of one beyond another: the median over the turns, each of which had the machine in one mood."""
+    return median(more - less for more, less in zip(cost.every_cpu, base.every_cpu, strict=True))

@@ -6,6 +6,7 @@ A full run of all rows writes RESULTS.md beside this file.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in options.rows or ROWS:
             sys.stderr.write(f"{name} ")
             results.append(ROWS[name](bench))
+            for room in bench.folder.iterdir():
+                shutil.rmtree(room)
             print("\n" + "\n".join([*section(results[-1]), "", *_goals(results[-1].goals)]), flush=True)
     if not options.rows and not options.quick:
         RESULTS.write_text(page(machine, results))

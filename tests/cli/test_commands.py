@@ -320,7 +320,6 @@ def test_diff_shows_text_and_measures_the_rest(home: Home) -> None:
     assert "local   10 B  blake3:" in text
     assert "remote  not there" in text
     assert home("diff", "site", "clash").stdout.count("@@") == 2
-    assert home("diff", "site", "none").stdout == "no difference\n"
 
 
 def test_diff_of_equal_items_is_empty(home: Home) -> None:

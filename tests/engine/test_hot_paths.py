@@ -117,10 +117,13 @@ async def test_a_walk_that_is_broken_off_tells_the_cause() -> None:
         for n in range(10):
             yield [(b"%d" % n,)]
 
-    with pytest.raises(StateDamaged, match="the cause"):
+    async def walk() -> None:
         async with aclosing(in_step({"x": listing()})) as chunks:  # type: ignore[type-var]  # a generator
             async for _ in chunks:
                 raise StateDamaged("the cause")
+
+    with pytest.raises(StateDamaged, match="the cause"):
+        await walk()
 
 
 async def test_the_collector_runs_as_before_once_the_last_walk_is_over() -> None:
