@@ -250,8 +250,8 @@ def move(bench: Bench) -> Result:
         f"a folder of {files:,} files of 4 KiB has another name",
         "Both find the renamed files by their content and rename them on the other side. Ours journals every move,"
         " commits its ancestor and syncs the directories; `rclone sync` does none of that, and hashes both sides. By"
-        " time and name it hashes nothing, and would take a changed file of the same time for the old one. It leaves empty"
-        " directories behind.",
+        " time and name it hashes nothing, and would take a changed file of the same time for the old one. It leaves"
+        " empty directories behind.",
         against(cost, costs),
         goals,
         missing("rclone"),
