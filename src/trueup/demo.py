@@ -113,7 +113,7 @@ def folders(workspace: Workspace) -> None:
     workspace.say("A day's work on both sides: new, changed, deleted, moved and clashing files, odd names, a link.")
     _drift(workspace)
     workspace.run("status", expect=(4,))
-    workspace.say("The plan says what would be done, and why. Nothing has been written yet.")
+    workspace.say("The plan says what would be done, and why. The renamed folder is one line, and copies nothing.")
     workspace.run("plan", "site", expect=(4,))
     workspace.say("Carry it out. What is replaced or deleted goes to the trash; the conflict waits for you.")
     workspace.run("sync", "site", "--yes", expect=(4,))

@@ -78,7 +78,7 @@ class Properties:
 
     location: str
     """Canonical, for people and for the identity of targets: an absolute path or a URL without secrets."""
-    verbs: frozenset[Verb] = frozenset({Verb.PUT, Verb.DELETE, Verb.SAVE, Verb.SIBLING, Verb.REPLACE_KIND})
+    verbs: frozenset[Verb] = frozenset({Verb.PUT, Verb.MOVE, Verb.DELETE, Verb.SAVE, Verb.SIBLING, Verb.REPLACE_KIND})
     directories: bool = True
     """Whether directories exist by themselves, empty ones included."""
     refuses_lost_races: bool = True
@@ -241,6 +241,19 @@ class Write(Read, Protocol):
 
         Raises:
             PreconditionFailed: If another version is there, or the directory holds something; nothing has changed.
+        """
+        ...
+
+    async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
+        """Give a file another name, without payload; directories above are made on demand.
+
+        Args:
+            origin: The file's key.
+            target: Its key from now on.
+            expect: The version that must be at the origin.
+
+        Raises:
+            PreconditionFailed: If another version is there, or something has the new name; nothing has changed.
         """
         ...
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.worlds import World, printed
+from tests.core.worlds import Held, World, printed
 
-from trueup.core.model import LOCAL, REMOTE, Key, Kind, Side, is_directory, parents
+from trueup.core.model import DIRECTORY_TOKEN, LOCAL, REMOTE, Key, Kind, Side, is_directory, parents
 from trueup.core.plan import Item
 from trueup.core.reconcile import CONFLICTS, Reason, is_sibling
 from trueup.core.strategy import TIE_NS, Conflict, Deletes, Direction, Keep, Policy
@@ -40,9 +40,14 @@ class Op:
     text: str | None
     """None: remove what is there; empty: make a directory; else write a file."""
     later: int = 0
+    origin: int | None = None
+    """Rename what comes so far in the side's order, a file or a directory, to the path if that is free."""
 
     def apply(self, world: World, side: Side) -> None:
         """Do it, as `rm -r`, `mkdir -p` and a save would."""
+        if self.origin is not None:
+            self._rename(world, side)
+            return
         items = world.places[side].items
         key = Key("/".join(self.path))
         own = {there for there in items if there == key or there.startswith(key + "/")}
@@ -59,16 +64,53 @@ class Op:
         if key not in items or items[key].text != self.text:
             world.put(side, key, self.text, modified_ns=1 + self.later * (TIE_NS + 1))
 
+    def _rename(self, world: World, side: Side) -> None:
+        items = world.places[side].items
+        if not items or self.origin is None:
+            return
+        old = sorted(items)[self.origin % len(items)].rstrip("/")
+        new = Key("/".join(self.path))
+        occupied = {new, Key(new + "/"), *(Key(directory[:-1]) for directory in parents(new))} & items.keys()
+        if occupied or f"{new}/".startswith(f"{old}/"):
+            return
+        for there in [there for there in items if there == old or there.startswith(f"{old}/")]:
+            for directory in parents(Key(new + there[len(old) :])):
+                items.setdefault(directory, Held("", DIRECTORY_TOKEN, kind=Kind.DIRECTORY))
+            items[Key(new + there[len(old) :])] = items.pop(there)
+
 
 def ops(names: list[str], most: int) -> st.SearchStrategy[list[Op]]:
     """Some edits below few names, so that they meet."""
     paths = st.sampled_from([1, 1, 2, 2, 3]).flatmap(lambda depth: st.tuples(*[st.sampled_from(names)] * depth))
-    texts = st.one_of(st.none(), st.just(""), st.sampled_from(["1", "2", "three"]), st.sampled_from(["1", "2"]))
+    texts = st.one_of(st.none(), st.just(""), st.sampled_from(["1", "2", "three"]), st.sampled_from("123456789"))
     return st.lists(st.builds(Op, paths, texts, st.integers(0, 2)), max_size=most)
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> World:
+def moved_worlds(draw: st.DrawFn) -> World:
+    """Two trees made from one, mostly by renaming."""
+    world = World()
+    world.places[LOCAL].names = Names(problem=cannot_hold)
+    paths = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=3).map(tuple)
+    for n, path in enumerate(draw(st.lists(paths, min_size=1, max_size=5))):
+        text = draw(st.sampled_from([f"text {n}", f"text {n}", "same"]))
+        for side in SIDES:
+            Op(path, text).apply(world, side)
+    world.agree()
+    targets = st.lists(st.sampled_from(["a", "b", "c", "new", "newer", HOSTILE]), min_size=1, max_size=2).map(tuple)
+    renames = st.builds(Op, targets, st.just("moved"), st.just(0), st.integers(0, 9))
+    texts = st.one_of(st.none(), st.just(""), st.sampled_from(["text 0", "edited"]))
+    writes = st.builds(Op, paths, texts, st.integers(0, 2))
+    for op in draw(st.lists(st.one_of(renames, renames, writes), min_size=1, max_size=3)):
+        op.apply(world, LOCAL)
+    for op in draw(st.lists(st.one_of(renames, writes), max_size=2)):
+        op.apply(world, REMOTE)
+    world.movable = draw(st.sampled_from([SIDES, SIDES, SIDES, (LOCAL,), (REMOTE,)]))
+    return world.swapped() if draw(st.booleans()) else world
+
+
+@st.composite
+def edited_worlds(draw: st.DrawFn) -> World:
     """Two trees made from one, each by somebody else."""
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True))
     world = World()
@@ -88,6 +130,11 @@ def worlds(draw: st.DrawFn) -> World:
         if keys:
             world.spoil(side, draw(st.sampled_from(keys)), kind)
     return world
+
+
+def worlds() -> st.SearchStrategy[World]:
+    """Two trees that have drifted apart."""
+    return st.one_of(edited_worlds(), moved_worlds())
 
 
 policies = st.builds(
@@ -136,6 +183,16 @@ def _unchanged(world: World, side: Side, key: Key) -> bool:
     return agreed == printed(held.text)
 
 
+def renamed(world: World) -> bool:
+    """Whether a side misses something that was agreed, and holds its content under a new name."""
+    for place in world.places.values():
+        gone = {world.ancestors[key].content.fingerprint for key in world.ancestors.keys() - place.items.keys()}
+        new = {printed(place.items[key].text) for key in place.items.keys() - world.ancestors.keys()}
+        if gone & new:
+            return True
+    return False
+
+
 def texts(world: World) -> dict[Side, dict[Key, str]]:
     return {side: world.places[side].texts() for side in SIDES}
 
@@ -179,7 +236,7 @@ def test_a_second_run_is_a_no_op_with_the_same_conflicts(world: World, policy: P
     first, _ = world.run(policy)
     again = world.plan(policy)
     assert [item for item in again if item.steps] == []
-    open_ = {item.key: item.reason for item in first if not item.steps}
+    open_ = {item.key: item.reason for item in first if not item.steps and item.reason is not Reason.MOVED}
     assert {item.key: item.reason for item in again if item.key in open_} == open_
     assert {item.key for item in again if item.reason in CONFLICTS} == {
         item.key for item in first if item.reason in CONFLICTS
@@ -231,7 +288,12 @@ def test_a_crash_loses_nothing_and_another_run_comes_to_the_same_end(
     crashed.run(policy)
     crashed.run(policy)
     assert lost(before, crashed) == set()
-    assert texts(crashed) == texts(world)
+    if policy.deletes is Deletes.PROPAGATE or not renamed(before):
+        assert texts(crashed) == texts(world)
+    # Deletions are not followed, so a directory that moves have emptied cannot be told from one that was deleted, and
+    # one of several candidates may be the only one after the crash: names may differ then, contents do not.
+    for side in SIDES:
+        assert set(texts(crashed)[side].values()) == set(texts(world)[side].values())
 
 
 @given(worlds(), policies, st.data())

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
+from trueup.core import moves
 from trueup.core.merge import Merge, Suspect
 from trueup.core.model import (
     DIRECTORY_CONTENT,
@@ -34,10 +35,10 @@ from trueup.core.model import (
     parents,
 )
 from trueup.core.plan import Item, Phase, Ref, Step, build_items
-from trueup.core.reconcile import LookCloser, Reason, reconcile
+from trueup.core.reconcile import LookCloser, Reason, other, reconcile
 from trueup.core.strategy import Policy
 from trueup.core.table import Verb
-from trueup.core.tree import SIDES, Finding, Names, settle
+from trueup.core.tree import SIDES, Finding, Names
 
 NOW = 10**18
 
@@ -105,6 +106,17 @@ class Place:
             self._remove_directory(key, missing_ok=True)
         else:
             self._take(key, expect, keep=keep)
+
+    def move(self, origin: Key, target: Key, *, expect: Token, token: Token) -> Token:
+        """Give one version another name; its own version is another one from then on."""
+        held = self.items.get(origin)
+        if held is None or held.token != expect:
+            raise Refused(f"{origin!r} is {held}, expected {expect}")
+        if target in self.items or Key(target + "/") in self.items:
+            raise Refused(f"{target!r} is there")
+        self._check_room(target)
+        self.items[target] = replace(self.items.pop(origin), token=token)
+        return token
 
     def _take(self, key: Key, expect: Token | None, *, keep: bool) -> None:
         held = self.items.get(key)
@@ -178,6 +190,8 @@ class World:
     versions: int = 0
     lost: dict[Side, int] = field(default_factory=dict)
     """Sides whose listing breaks off, after so many items: it says of nothing that it is missing."""
+    movable: tuple[Side, ...] = SIDES
+    """Sides whose store can give an item another name."""
 
     @classmethod
     def of(
@@ -209,6 +223,7 @@ class World:
             key: Ancestor(ancestor.remote, ancestor.local, ancestor.content)
             for key, ancestor in world.ancestors.items()
         }
+        world.movable = tuple(other(side) for side in reversed(self.movable))
         return world
 
     # -- what others do ----------------------------------------------------------------------------------------------
@@ -279,7 +294,23 @@ class World:
     def settled(self, policy: Policy) -> list[Finding]:
         """Findings that fit one tree on each side."""
         names = {side: self.places[side].names for side in SIDES}
-        return settle(self.findings(policy), policy, names, complete=not self.lost)
+        movable = [side for side in SIDES if side in self.movable and policy.direction.writes(side)]
+        findings = self.findings(policy)
+        if not self.lost:
+            findings = self._follow_moves(findings, moves.wanted(findings, movable))
+        return moves.settle_with_moves(findings, policy, names, complete=not self.lost, movable=movable)
+
+    def _follow_moves(self, findings: list[Finding], wishes: list[tuple[Side, Key, Entry]]) -> list[Finding]:
+        sides: dict[Key, list[Side]] = {}
+        for side, key, _ in wishes:
+            sides.setdefault(key, []).append(side)
+        return [
+            replace(
+                finding,
+                difference=self._look_closer(finding.difference, LookCloser(tuple(sides.get(finding.key, ())))),
+            )
+            for finding in findings
+        ]
 
     def plan(self, policy: Policy) -> tuple[Item, ...]:
         """All the way to steps."""
@@ -407,6 +438,10 @@ class _Run:
         world, place = self.world, self.world.places[step.side]
         if step.verb is Verb.ADOPT:
             return step.expect
+        if step.verb is Verb.MOVE:
+            assert step.value is not None
+            world.versions += 1
+            return place.move(step.value.key, step.key, expect=step.value.token, token=Token(f"v{world.versions}"))
         if step.verb is Verb.DELETE:
             assert step.expect is not None
             place.remove(step.key, expect=step.expect, keep=keep)
@@ -441,6 +476,10 @@ class _Run:
             assert local is not None
             assert remote is not None
             ancestors[siblings[0].key] = Ancestor(local, remote, value.content)
+        for step in item.steps:
+            if step.verb is Verb.MOVE:
+                self._remember_move(item, step, written[step.id])
+                return
         writes = [step for step in item.steps if step.verb in (Verb.PUT, Verb.REPLACE_KIND, Verb.DELETE)]
         if not writes:
             local_entry, remote_entry = item.local, item.remote
@@ -460,6 +499,15 @@ class _Run:
         if content.kind is Kind.FILE and content.fingerprint is None:
             content = replace(content, fingerprint=printed(self.world.places[write.side].items[item.key].text))
         ancestors[item.key] = Ancestor(tokens[LOCAL], tokens[REMOTE], content)
+
+    def _remember_move(self, item: Item, step: Step, token: Token | None) -> None:
+        seen = item.side(other(step.side))
+        assert step.value is not None
+        assert token is not None
+        assert isinstance(seen, Entry)
+        self.world.ancestors.pop(step.value.key)
+        tokens = {step.side: token, other(step.side): seen.token}
+        self.world.ancestors[item.key] = Ancestor(tokens[LOCAL], tokens[REMOTE], seen.content)
 
 
 def _texts(tree: Mapping[str, str] | Iterable[str]) -> dict[Key, str]:

@@ -10,14 +10,14 @@ import anyio
 import pytest
 from tests.engine.pair import QUICK, REMOTE, Meddler, Pair, Wrap, only, reasons
 
-from trueup.core.errors import NoSpace, StoreError
+from trueup.core.errors import NoSpace, StalePlan, StoreError
 from trueup.core.model import Key, Side, Token
 from trueup.core.report import EXIT_INTERRUPTED, EXIT_OK, EXIT_PARTIAL, Ending, Status, exit_code
 from trueup.core.strategy import Conflict, Deletes, Policy
 from trueup.core.table import Verb
 from trueup.engine.job import Progress
 from trueup.engine.wrap import Wrapper
-from trueup.protocols import Source, Store, Trash, Written
+from trueup.protocols import Properties, Source, Store, Trash, Written
 
 
 class Log:
@@ -305,3 +305,57 @@ async def test_what_was_saved_is_told_under_the_name_that_it_had(pair: Pair) -> 
     assert outcome.key == "a"
     assert outcome.kept is not None
     assert outcome.kept.endswith("/a")
+
+
+async def test_a_renamed_folder_is_renamed_on_the_other_side_without_payload_under_every_setting(pair: Pair) -> None:
+    for deletes in Deletes:
+        pair.policy = Policy(deletes=deletes)
+        old, new = f"{deletes.value}/old", f"{deletes.value}/new"
+        for n in range(3):
+            pair.write(pair.local, f"{old}/deep/{n}", f"{deletes.value} {n}")
+        await pair.settle()
+        inode = (pair.remote / old / "deep/1").stat().st_ino
+        (pair.local / old).rename(pair.local / new)
+        report = await pair.run()
+        assert (pair.remote / new / "deep/1").stat().st_ino == inode
+        assert not (pair.remote / old).exists()
+        assert {outcome.status for outcome in report.outcomes} == {Status.DONE}
+        assert not (await pair.plan()).items
+
+
+async def test_nothing_is_moved_on_a_store_that_cannot(pair: Pair) -> None:
+    class Unmoving(Wrapper):
+        @property
+        def properties(self) -> Properties:
+            return replace(self.inner.properties, verbs=self.inner.properties.verbs - {Verb.MOVE})
+
+    pair.write(pair.local, "old", "text")
+    await pair.settle()
+    (pair.local / "old").rename(pair.local / "new")
+    report = await pair.run(wrap=only(REMOTE, Unmoving))
+    assert reasons(report.plan) == {"new": "create", "old": "delete"}
+    assert pair.live(pair.remote) == {"new": b"text"}
+
+
+async def test_what_is_not_selected_is_not_moved_and_its_folder_stays(pair: Pair) -> None:
+    for n in range(3):
+        pair.write(pair.local, f"old/{n}", f"text {n}")
+    await pair.settle()
+    (pair.local / "old").rename(pair.local / "new")
+    report = await pair.run(select=lambda item: item.key != "new/1")
+    assert {outcome.status for outcome in report.outcomes} == {Status.DONE}
+    assert set(pair.live(pair.remote)) == {"old/", "old/1", "new/", "new/0", "new/2"}
+    await pair.run()
+    assert pair.agree()
+
+
+async def test_a_plan_whose_move_is_stale_is_refused(pair: Pair) -> None:
+    pair.write(pair.local, "old", "text")
+    await pair.settle()
+    (pair.local / "old").rename(pair.local / "new")
+    plan = await pair.plan()
+    pair.write(pair.local, "old", "somebody made another")
+    async with pair.engine() as engine:
+        with pytest.raises(StalePlan, match="no longer"):
+            await engine.apply(plan)
+    assert pair.live(pair.remote) == {"old": b"text"}

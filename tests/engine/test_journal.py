@@ -155,3 +155,35 @@ async def test_a_run_is_found_by_a_unique_beginning(pair: Pair) -> None:
         for name in ("nothing", "%", "_" * len(ids[0]), ""):
             with pytest.raises(UsageError):
                 await engine.record(name)
+
+
+async def test_a_move_of_a_killed_run_is_found_out_and_can_be_taken_back(pair: Pair) -> None:
+    for n in range(3):
+        pair.write(pair.local, f"{n}", f"text {n}")
+    await pair.settle()
+    before = pair.live(pair.remote)
+    for n in range(3):
+        (pair.local / f"{n}").rename(pair.local / f"new-{n}")
+
+    class Dying(Wrapper):
+        async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
+            written = await self.inner.move(origin, target, expect=expect)
+            if origin == "1":
+                raise Died
+            return written
+
+    with pytest.raises(BaseException, match=DIED):
+        await pair.run(wrap=only(REMOTE, Dying), tuning=replace(QUICK, max_concurrent=1))
+    assert set(pair.live(pair.remote)) == {"new-0", "new-1", "2"}
+    (pair.remote / "2").unlink()
+    (pair.remote / "2").symlink_to("nowhere")  # cannot be looked at, and locks nobody out
+    async with pair.engine() as engine:
+        (died,) = await engine.history(limit=1)
+    undone = await pair.undo(died.id)
+    assert {outcome.key: outcome.status for outcome in undone.outcomes} == {"0": Status.DONE, "1": Status.DONE}
+    del before["2"]
+    assert pair.live(pair.remote) == before
+    (pair.remote / "2").unlink()
+    await pair.run()
+    assert pair.agree()
+    assert not pair.lost()

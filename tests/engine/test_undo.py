@@ -13,6 +13,7 @@ from tests.engine.pair import PROPAGATE, Pair, reasons
 from trueup.core.errors import UsageError
 from trueup.core.report import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, Report, Status, exit_code
 from trueup.core.strategy import Conflict, Direction, Keep, Policy
+from trueup.core.table import Verb
 
 BACKUP = replace(PROPAGATE, conflict=Conflict.BACKUP_BOTH)
 
@@ -63,6 +64,12 @@ def directory_to_file(pair: Pair) -> None:
     pair.write(pair.local, "y", "flat")
 
 
+def rename(pair: Pair) -> None:
+    (pair.local / "y").rename(pair.local / "moved")
+    (pair.remote / "a").rename(pair.remote / "renamed")
+    (pair.local / "b").rename(pair.local / "d/b")
+
+
 def everything(pair: Pair) -> None:
     create(pair)
     (pair.local / "b").unlink()
@@ -71,7 +78,7 @@ def everything(pair: Pair) -> None:
     directory_to_file(pair)
 
 
-DRIFTS = [create, update, delete, conflict, file_to_directory, directory_to_file, everything]
+DRIFTS = [create, update, delete, rename, conflict, file_to_directory, directory_to_file, everything]
 
 
 @pytest.mark.parametrize("drift", DRIFTS)
@@ -112,6 +119,39 @@ async def test_an_undo_that_follows_a_run_again_ends_the_same(pair: Pair) -> Non
     await pair.run()
     assert (pair.live(pair.local), pair.live(pair.remote)) == after
     assert not (await pair.plan()).items
+
+
+async def test_a_move_is_taken_back_without_payload_and_found_again_by_the_next_run(pair: Pair) -> None:
+    await agreed(pair)
+    inode = (pair.remote / "y/deep/er").stat().st_ino
+    (pair.local / "y").rename(pair.local / "moved")
+    await pair.run()
+    assert (pair.remote / "moved/deep/er").stat().st_ino == inode
+    undone = await pair.undo()
+    assert nothing_failed(undone)
+    assert (pair.remote / "y/deep/er").stat().st_ino == inode
+    assert not (pair.remote / "moved").exists()
+    assert {step.verb for item in undone.plan.items for step in item.steps} == {Verb.MOVE, Verb.PUT, Verb.DELETE}
+    for _ in range(3):  # run, undo, run: each finds what the one before left
+        again = await pair.run()
+        assert nothing_failed(again)
+        assert (pair.remote / "moved/deep/er").stat().st_ino == inode
+        assert nothing_failed(await pair.undo())
+        assert (pair.remote / "y/deep/er").stat().st_ino == inode
+
+
+async def test_an_undo_of_a_move_leaves_alone_what_was_changed_since(pair: Pair) -> None:
+    await agreed(pair)
+    for name in ("a", "b"):
+        (pair.local / name).rename(pair.local / f"new-{name}")
+    await pair.run()
+    pair.write(pair.remote, "new-a", "edited since")
+    pair.write(pair.remote, "b", "a new one since")
+    undone = await pair.undo()
+    assert {outcome.status for outcome in undone.outcomes} == {Status.CHANGED}
+    there = pair.live(pair.remote)
+    assert (there["new-a"], there["b"], there["new-b"]) == (b"edited since", b"a new one since", b"old b")
+    assert not pair.lost()
 
 
 async def test_times_and_permission_bits_come_back(pair: Pair) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.render.samples import entry, everything, item, plan, put, step
+from tests.render.samples import DIRECTORY, entry, everything, item, plan, put, step
 
 from trueup.core.check import Guard, Refusal
-from trueup.core.model import LOCAL, REMOTE, Key
-from trueup.core.plan import Observed
+from trueup.core.model import DIRECTORY_TOKEN, LOCAL, REMOTE, Key
+from trueup.core.plan import Item, Observed, Phase, Ref
 from trueup.core.reconcile import Reason
 from trueup.core.strategy import Keep, Policy
 from trueup.core.table import Verb
@@ -162,3 +162,58 @@ def _stable(text: str) -> str:
     import re
 
     return re.sub(r"plan [0-9a-f]{16}", "plan DIGEST", text)
+
+
+def moved(old: str, new: str) -> list[Item]:
+    """A file that was renamed on the local side."""
+    seen = entry(2000, "cccc")
+    done = replace(step(new, REMOTE, Verb.MOVE), value=Ref(REMOTE, Key(old), seen.token, seen.content))
+    return [item(old, Reason.MOVED, None, seen), item(new, Reason.MOVE, seen, None, done)]
+
+
+def made(key: str) -> Item:
+    return item(key, Reason.CREATE, DIRECTORY, None, *put(key, REMOTE, DIRECTORY))
+
+
+def gone(key: str, reason: Reason = Reason.MOVED) -> Item:
+    delete = step(key, REMOTE, Verb.DELETE, expect=DIRECTORY_TOKEN)
+    return item(key, reason, None, DIRECTORY, delete, phase=Phase.DELETE)
+
+
+def folder_moved() -> list[Item]:
+    """``images`` is ``art/pictures`` now, a file in it was added; ``odds`` was scattered; ``a`` is ``b``."""
+    upload = item("art/pictures/new", Reason.CREATE, entry(), None, *put("art/pictures/new", REMOTE, entry()))
+    items = [
+        *[gone(key) for key in ("images/", "images/deep/", "images/deep/er/", "odds/")],
+        *[made(key) for key in ("art/", "art/pictures/", "art/pictures/deep/", "art/pictures/deep/er/", "ends/")],
+        *moved("images/1", "art/pictures/1"),
+        *moved("images/deep/er/2", "art/pictures/deep/er/2"),
+        *moved("odds/3", "ends/3"),
+        *moved("odds/4", "ends/5"),
+        *moved("a", "b"),
+        upload,
+        item("conflict", Reason.CONFLICT, entry(), entry()),
+    ]
+    return sorted(items, key=lambda one: one.key)
+
+
+def test_a_moved_folder_is_one_line(golden: Golden) -> None:
+    golden("moved", _stable(plain(plan_lines(plan(folder_moved()), Words("photos")))))
+
+
+def test_verbose_shows_every_file_of_a_moved_folder() -> None:
+    text = plain(plan_lines(plan(folder_moved()), Words("photos"), verbose=1))
+    for part in folder_moved():
+        assert f" {part.key} " in text
+    assert "(2 files)" not in text.rpartition("~ 1 folder moved")[0]
+
+
+def test_an_empty_folder_that_is_deleted_is_no_moved_folder() -> None:
+    text = plain(plan_lines(plan([made("b/"), gone("a/", Reason.DELETE), *moved("c", "b/c")]), WORDS))
+    assert "folder" not in text
+    assert "~ 1 move " in text
+
+
+def test_a_move_that_is_taken_back_says_so() -> None:
+    back = replace(moved("new", "old")[1], reason=Reason.UNDO)
+    assert "was new: as it was before the run" in plain(plan_lines(plan([back], undoes="r7"), WORDS))

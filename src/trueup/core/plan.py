@@ -209,7 +209,8 @@ class Plan:
             step.value.content.size
             for item in self.items
             for step in item.steps
-            if step.side == side and step.value is not None and step.value.content.kind is Kind.FILE
+            if step.side == side and step.verb is not Verb.MOVE
+            if step.value is not None and step.value.content.kind is Kind.FILE
         )
 
 
@@ -221,7 +222,7 @@ def build_items(findings: Sequence[Finding], policy: Policy) -> tuple[Item, ...]
         policy: The target's settings.
     """
     table = {finding.key: finding for finding in findings}
-    builder = _Builder(policy)
+    builder = _Builder(policy, table)
     items = [builder.item(finding) for finding in findings]
     return tuple(_forgetting(_link_replacements(items, table), builder))
 
@@ -229,6 +230,7 @@ def build_items(findings: Sequence[Finding], policy: Policy) -> tuple[Item, ...]
 @dataclass(slots=True)
 class _Builder:
     policy: Policy
+    table: Mapping[Key, Finding]
     count: int = 0
 
     def item(self, finding: Finding) -> Item:
@@ -237,6 +239,8 @@ class _Builder:
             match act.verb:
                 case Verb.SAVE:
                     pass  # whether a version is kept is the policy's to say, below
+                case Verb.MOVE:
+                    steps.append(self._move(finding, act))
                 case Verb.SIBLING:
                     steps.append(self._sibling(finding, act))
                 case _:
@@ -267,6 +271,11 @@ class _Builder:
     def _id(self) -> str:
         self.count += 1
         return f"s{self.count}"
+
+    def _move(self, finding: Finding, act: Act) -> Step:
+        """The other name's version is expected there, nothing is expected here."""
+        origin = self.table[finding.moved_from] if finding.moved_from is not None else finding
+        return Step(self._id(), finding.key, act.side, Verb.MOVE, None, _ref(origin, act.side))
 
     def _write(self, finding: Finding, act: Act, *, after: tuple[str, ...]) -> list[Step]:
         seen = finding.seen(act.side)

@@ -58,6 +58,10 @@ class Reason(StrEnum):
     """The side that would be written cannot hold an item of this name."""
     HELD = "held"
     """Would be deleted, but a listing was incomplete, or something below it stays."""
+    MOVE = "move"
+    """Has another name on the other side, and gets it here."""
+    MOVED = "moved"
+    """The old name of something that moves; nothing else is to be done about it."""
     UNDO = "undo"
 
 

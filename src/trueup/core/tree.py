@@ -37,6 +37,8 @@ class Finding:
 
     difference: Difference
     rule: Rule
+    moved_from: Key | None = None
+    """The old name of what is moved here."""
 
     @property
     def key(self) -> Key:

@@ -18,10 +18,12 @@ from trueup.core.model import (
     Entry,
     Key,
     Kind,
+    Seen,
     Side,
     Token,
 )
-from trueup.core.plan import Item, Plan, Step
+from trueup.core.plan import Item, Plan, Ref, Step
+from trueup.core.reconcile import other
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
 from trueup.engine.job import Job
@@ -65,8 +67,15 @@ def written(job: Job, plan: Plan, item: Item, results: Mapping[str, Written], ob
         results: What its steps wrote, by their ids.
         observed_ns: When the item was begun.
     """
+    moves = [(step, step.value) for step in item.steps if step.verb is Verb.MOVE and step.value is not None]
+    for step, value in moves:
+        # In an undo the other side was only glanced at: what it holds may have been edited since.
+        seen = item.side(other(step.side)) if plan.undoes is None else None
+        yield value.key, None
+        yield item.key, _moved(job, step, value, seen, results[step.id], observed_ns)
     if plan.undoes is not None:
-        yield item.key, item.agreed
+        if not moves:
+            yield item.key, item.agreed
         return
     siblings = [step for step in item.steps if step.verb is Verb.SIBLING]
     if len(siblings) == len(SIDES):
@@ -75,6 +84,16 @@ def written(job: Job, plan: Plan, item: Item, results: Mapping[str, Written], ob
     if writes:
         gone = all(step.value is None for step in writes)
         yield item.key, None if gone else _copied(job, writes, results, observed_ns)
+
+
+def _moved(job: Job, step: Step, value: Ref, seen: Seen, result: Written, observed_ns: int) -> Ancestor:
+    """The content under its new name: as it was seen on the one side, as it was moved on the other."""
+    here = trusted(job, step.side, result.token or value.token, modified_ns=value.modified_ns, observed_ns=observed_ns)
+    there = UNTRUSTED
+    if isinstance(seen, Entry):
+        there = trusted(job, other(step.side), seen.token, modified_ns=seen.modified_ns, observed_ns=observed_ns)
+    local, remote = (here, there) if step.side == LOCAL else (there, here)
+    return Ancestor(local, remote, value.content)
 
 
 def _copied(job: Job, steps: Sequence[Step], results: Mapping[str, Written], observed_ns: int) -> Ancestor:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from trueup.core.check import check
 from trueup.core.errors import PreconditionFailed, StalePlan, StoreError
-from trueup.core.model import Entry, Key
+from trueup.core.model import Entry, Key, Side, Token
 from trueup.core.plan import Item, Plan
+from trueup.core.reconcile import other
 from trueup.core.report import Ending, Outcome, Report, Status
+from trueup.core.table import Verb
 from trueup.core.tree import SIDES
 from trueup.engine.execute import execute
 from trueup.engine.job import Job
@@ -49,19 +51,29 @@ async def _find_stale(plan: Plan, job: Job) -> dict[Key, str]:
     stale: dict[Key, str] = {}
 
     async def look_at(item: Item) -> None:
-        for side in SIDES:
-            seen = item.side(side)
-            then = seen.token if isinstance(seen, Entry) else None
+        for key, side, then in _expected(item):
             try:
-                now = await job.stores[side].stat(item.key)
+                now = await job.stores[side].stat(key)
             except StoreError as error:  # a link, for example, where a file was
                 stale[item.key] = f"{side}: {error}"
                 continue
             if then != (now.token if now else None):
-                stale[item.key] = f"{side} {'was changed' if now else 'is gone'}"
+                what = side if key == item.key else f"{key} on {side}"
+                stale[item.key] = f"{what} {'was changed' if now else 'is gone'}"
 
     await job.pace.spread(plan.changes, look_at)
     return dict(sorted(stale.items()))
+
+
+def _expected(item: Item) -> Iterator[tuple[Key, Side, Token | None]]:
+    """Which versions the item saw; of a move also under its old name."""
+    for side in SIDES:
+        seen = item.side(side)
+        yield item.key, side, seen.token if isinstance(seen, Entry) else None
+    for step in item.steps:
+        if step.verb is Verb.MOVE and step.value is not None:
+            yield step.value.key, step.side, step.value.token
+            yield step.value.key, other(step.side), None
 
 
 def _stale_error(stale: Mapping[Key, str]) -> StalePlan:

@@ -214,7 +214,7 @@ class _Execution:
         )
         return outcome, written
 
-    async def _do(self, step: Step, trash: Trash | None) -> Written:
+    async def _do(self, step: Step, trash: Trash | None) -> Written:  # one for each verb
         store = self.stores[step.side]
         match step.verb:
             case Verb.DELETE if step.expect is not None:
@@ -227,6 +227,8 @@ class _Execution:
                 return await store.write(step.key, self._source(step.value), expect=step.expect, trash=trash)
             case Verb.REPLACE_KIND:
                 return await store.make_directory(Key(step.key + "/"), expect=step.expect, trash=trash)
+            case Verb.MOVE if step.value is not None:
+                return await store.move(step.value.key, step.key, expect=step.value.token)
             case _:
                 raise StoreError(f"{step.verb.value} of {step.key} cannot be carried out")
 
@@ -344,6 +346,7 @@ async def _found_out(job: Job, step: Step, kept: Mapping[tuple[Side, Key], str])
     lost = Outcome(step.id, step.key, Status.SKIPPED, "the run was killed")
     try:
         entry = await job.stores[step.side].stat(step.key)
+        left = step.verb is not Verb.MOVE or await job.stores[step.side].stat(_origin(step)) is None
     except StoreError:  # something else is there by now, a link for example
         return lost
     match step.verb:
@@ -351,6 +354,8 @@ async def _found_out(job: Job, step: Step, kept: Mapping[tuple[Side, Key], str])
             return lost
         case Verb.SAVE:
             took_effect = handle is not None
+        case Verb.MOVE if step.value is not None:
+            took_effect = left and entry is not None and _looks_like(entry, step.value)
         case Verb.DELETE:
             took_effect = entry is None
         case _ if step.value is None:
@@ -361,6 +366,11 @@ async def _found_out(job: Job, step: Step, kept: Mapping[tuple[Side, Key], str])
         return lost
     fingerprint = step.value.content.fingerprint if step.value else None
     return Outcome(step.id, step.key, Status.DONE, "", "", entry.token if entry else None, fingerprint, handle)
+
+
+def _origin(step: Step) -> Key:
+    """The old name of what a step moves."""
+    return step.key if step.value is None else step.value.key
 
 
 def _looks_like(entry: Entry, value: Ref) -> bool:

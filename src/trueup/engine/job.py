@@ -11,6 +11,8 @@ from trueup.core.model import Key, Side
 from trueup.core.plan import Item, Target
 from trueup.core.report import Outcome
 from trueup.core.strategy import Conflict, Policy
+from trueup.core.table import Verb
+from trueup.core.tree import SIDES
 from trueup.engine.ambient import Ambient
 from trueup.engine.journal import Journal
 from trueup.engine.pace import Pace
@@ -66,6 +68,15 @@ class Job:
     def journal(self) -> Journal:
         """The journal in the job's state."""
         return Journal(self.state)
+
+    @property
+    def movable(self) -> tuple[Side, ...]:
+        """Sides on which an item may, and can, be given another name."""
+        return tuple(
+            side
+            for side in SIDES
+            if self.policy.direction.writes(side) and Verb.MOVE in self.stores[side].properties.verbs
+        )
 
     async def number(self) -> int | None:
         """The target's row in the state; None if it was never applied."""

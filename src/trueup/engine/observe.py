@@ -29,6 +29,7 @@ from trueup.core.model import (
     entry_from_row,
     key_bytes,
 )
+from trueup.core.moves import wanted
 from trueup.core.plan import Observed
 from trueup.core.reconcile import LookCloser, Reason, reconcile
 from trueup.core.table import Act, Rule, Verb
@@ -102,9 +103,19 @@ class _Observer:
         found.findings.sort(key=lambda finding: key_bytes(finding.key))
         for side in found.lost:
             found.findings = [finding for finding in found.findings if not self._says_nothing(finding, side)]
+        if found.complete:
+            await self._follow_moves()
         for side in SIDES:
             found.observed[side] = await self._describe(side)
         return found
+
+    async def _follow_moves(self) -> None:
+        """Fingerprint new items that may be old ones under a new name."""
+        wishes = wanted(self.found.findings, self.job.movable)
+        if not wishes:
+            return
+        printed = await self._fingerprint(wishes)
+        self.found.findings = [_with_prints(finding, printed) for finding in self.found.findings]
 
     def _says_nothing(self, finding: Finding, side: Side) -> bool:
         """Absent from a listing that broke off: not known to be missing."""
@@ -274,6 +285,17 @@ class _Observer:
 
 def _is_opaque(suspect: Suspect) -> bool:
     return any(row is not None and row[2] in OPAQUE_KINDS for row in suspect[1:3])
+
+
+def _with_prints(finding: Finding, printed: Mapping[tuple[Side, Key], Entry | Unknown]) -> Finding:
+    """The finding with what was found out about its content; what could not be read stays as it was seen."""
+    local, remote = (printed.get((side, finding.key)) for side in SIDES)
+    difference = replace(
+        finding.difference,
+        local=local if isinstance(local, Entry) else finding.difference.local,
+        remote=remote if isinstance(remote, Entry) else finding.difference.remote,
+    )
+    return replace(finding, difference=difference)
 
 
 async def _fingerprinted(store: Store, key: Key, entry: Entry) -> Entry | Unknown:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +15,12 @@ import anyio
 
 from trueup.core.check import Refusal, check
 from trueup.core.errors import Locked, PlanRefused
-from trueup.core.model import Key
-from trueup.core.plan import Plan, build_items
+from trueup.core.model import Key, Side, parents
+from trueup.core.moves import settle_with_moves
+from trueup.core.plan import Item, Plan, build_items
 from trueup.core.report import Ending, Report
-from trueup.core.tree import SIDES, settle
+from trueup.core.table import Verb
+from trueup.core.tree import SIDES
 from trueup.engine.execute import execute, remember, settle_killed
 from trueup.engine.job import Job
 from trueup.engine.observe import Observation, observe
@@ -67,7 +69,9 @@ async def look(job: Job) -> Plan:
 def build_plan(job: Job, seen: Observation) -> Plan:
     """Reconcile what was seen into a plan."""
     names = {side: job.stores[side].properties.names for side in SIDES}
-    findings = settle(seen.findings, job.policy, names, complete=seen.complete, resolve=job.resolve)
+    findings = settle_with_moves(
+        seen.findings, job.policy, names, complete=seen.complete, resolve=job.resolve, movable=job.movable
+    )
     return Plan(
         target=job.target,
         policy=job.policy,
@@ -84,6 +88,7 @@ def selected(plan: Plan, job: Job) -> Plan:
     """The plan with only those changes that are wanted. What only remembers an agreement always is.
 
     A change of kind is carried out whole or not at all: with one of its items come all that it needs, or that need it.
+    A directory stays if something is not moved out of it after all.
     """
     if job.select is None:
         return plan
@@ -94,7 +99,25 @@ def selected(plan: Plan, job: Job) -> Plan:
     while reached != wanted:
         reached = set(wanted)
         wanted |= {key for bond in bonds if not wanted.isdisjoint(bond) for key in bond}
-    return replace(plan, items=tuple(item for item in plan.items if not item.is_change or item.key in wanted))
+    left = _left_by_moves(item for item in plan.changes if item.key not in wanted)
+
+    def keep(item: Item) -> bool:
+        return not item.is_change or (
+            item.key in wanted and left.isdisjoint((step.key, step.side) for step in item.steps)
+        )
+
+    return replace(plan, items=tuple(item for item in plan.items if keep(item)))
+
+
+def _left_by_moves(items: Iterable[Item]) -> set[tuple[Key, Side]]:
+    """Directories that these moves would leave, and where."""
+    return {
+        (directory, step.side)
+        for item in items
+        for step in item.steps
+        if step.verb is Verb.MOVE and step.value is not None
+        for directory in parents(step.value.key)
+    }
 
 
 def refuse(plan: Plan, refusals: tuple[Refusal, ...]) -> None:

@@ -6,7 +6,7 @@ trash cannot come back, and the plan says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from trueup.core.check import check
@@ -14,6 +14,8 @@ from trueup.core.errors import StoreError, UsageError
 from trueup.core.model import (
     DIRECTORY_CONTENT,
     DIRECTORY_TOKEN,
+    LOCAL,
+    REMOTE,
     Content,
     Entry,
     Key,
@@ -65,8 +67,9 @@ async def undo_plan(job: Job, record: RunRecord) -> Plan:
     builder = _Undo(job, done)
     kept = {side: {item.handle for item in await job.stores[side].kept()} for side in SIDES}
     items: list[Item] = []
+    await builder.look_at({name for item in record.plan.items for step in item.steps for name in _names(item, step)})
     for item in record.plan.items:
-        items += await builder.inverse(item, kept)
+        items += builder.inverse(item, kept)
     if not items:
         raise UsageError(f"run {record.summary.id} wrote nothing that could be taken back", attempt="trueup history ls")
     items = _ordered(items)
@@ -97,9 +100,21 @@ class _Undo:
         self.job = job
         self.done = done
         self.count = 0
+        self.seen: dict[tuple[Side, Key], Seen] = {}
 
-    async def inverse(self, item: Item, kept: Mapping[Side, set[str]]) -> list[Item]:
+    async def look_at(self, keys: Collection[Key]) -> None:
+        """See what is there now, several names at once."""
+
+        async def look(name: tuple[Side, Key]) -> None:
+            self.seen[name] = await self._look(*name)
+
+        await self.job.pace.spread([(side, key) for key in sorted(keys) for side in SIDES], look)
+
+    def inverse(self, item: Item, kept: Mapping[Side, set[str]]) -> list[Item]:
         """The items that take one item back: itself, and a sibling that it made."""
+        for step in item.steps:
+            if step.verb is Verb.MOVE and step.value is not None:
+                return self._move_back(step, step.value)
         steps: dict[Key, list[Step]] = {}
         impossible = False
         for step in reversed(item.steps):
@@ -113,13 +128,21 @@ class _Undo:
             else:
                 steps.setdefault(step.key, []).extend(self._inverse_step(item, step, outcome))
         if impossible:
-            return [self._item(item, item.key, (), Reason.BLOCKED, await self._seen(item.key))]
-        return [
-            self._item(item, key, tuple(inverse), Reason.UNDO, await self._seen(key)) for key, inverse in steps.items()
-        ]
+            return [self._item(item, item.key, (), Reason.BLOCKED, self._seen(item.key))]
+        return [self._item(item, key, tuple(inverse), Reason.UNDO, self._seen(key)) for key, inverse in steps.items()]
 
-    async def _seen(self, key: Key) -> dict[Side, Seen]:
-        return {side: await self._look(side, key) for side in SIDES}
+    def _move_back(self, step: Step, value: Ref) -> list[Item]:
+        """The old name gets its item back, without payload and without the trash."""
+        outcome = self.done.get(step.id)
+        if outcome is None:
+            return []
+        moved = replace(value, key=step.key, token=outcome.token or value.token)
+        back = replace(self._step(step, Verb.MOVE, None, moved), key=value.key)
+        seen = self._seen(value.key)
+        return [Item(value.key, Reason.UNDO, seen[LOCAL], seen[REMOTE], None, (back,))]
+
+    def _seen(self, key: Key) -> dict[Side, Seen]:
+        return {side: self.seen[side, key] for side in SIDES}
 
     async def _look(self, side: Side, key: Key) -> Seen:
         try:
@@ -160,6 +183,12 @@ class _Undo:
     def _step(self, step: Step, verb: Verb, expect: Token | None, value: Ref | None) -> Step:
         self.count += 1
         return Step(f"u{self.count}", step.key, step.side, verb, expect, value)
+
+
+def _names(item: Item, step: Step) -> set[Key]:
+    """Every name that taking back the step may concern."""
+    moved = {step.value.key} if step.verb is Verb.MOVE and step.value is not None else set()
+    return {item.key, step.key} | moved
 
 
 def _kept_ref(step: Step, old: object, handle: str | None) -> Ref | None:

@@ -60,6 +60,10 @@ class Wrapper:
         """Passed on."""
         return await self.inner.remove(key, expect=expect, trash=trash)
 
+    async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
+        """Passed on."""
+        return await self.inner.move(origin, target, expect=expect)
+
     async def flush(self) -> None:
         """Passed on."""
         await self.inner.flush()
@@ -112,6 +116,10 @@ class Protected(Wrapper):
         raise self._refuse()
 
     async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
+        """Refused."""
+        raise self._refuse()
+
+    async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
         """Refused."""
         raise self._refuse()
 
@@ -176,6 +184,10 @@ class TimeLimited(Wrapper):
     async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
         """Within the limit."""
         return await self._limited("removing", key, self.inner.remove(key, expect=expect, trash=trash))
+
+    async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
+        """Within the limit."""
+        return await self._limited("moving", origin, self.inner.move(origin, target, expect=expect))
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +296,10 @@ class Retrying(Wrapper):
                 return Written(None, None, await self._kept_handle(key, trash))
 
         return await self._persist(attempt)
+
+    async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
+        """With retries. A move whose answer was lost counts as changed: the next plan finds both sides alike."""
+        return await self._persist(lambda _: self.inner.move(origin, target, expect=expect))
 
 
 class BandwidthLimited(Wrapper):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trueup.core.check import Guard, Refusal
@@ -13,6 +13,7 @@ from trueup.core.plan import Item, Plan, Step
 from trueup.core.reconcile import CONFLICTS, Reason
 from trueup.core.strategy import Keep
 from trueup.core.table import Verb
+from trueup.render.moves import Folder, folders_counted, moved_folders
 from trueup.render.names import count, pad, place, printable, size, width
 from trueup.render.text import Line, columns, line
 from trueup.render.wording import (
@@ -104,7 +105,7 @@ def _notices(plan: Plan) -> Iterator[Line]:
 
 def _groups(plan: Plan, verbose: int) -> Iterator[list[Item]]:
     """Changes, what stays as it is, what is unknown, what waits for a person."""
-    quiet = frozenset() if verbose else frozenset({Reason.ADOPT, Reason.AGREE, Reason.SKIPPED})
+    quiet = frozenset() if verbose else frozenset({Reason.ADOPT, Reason.AGREE, Reason.MOVED, Reason.SKIPPED})
     groups: tuple[list[Item], ...] = ([], [], [], [])
     for item in plan.items:
         if item.is_change:
@@ -120,11 +121,14 @@ def _groups(plan: Plan, verbose: int) -> Iterator[list[Item]]:
 
 def _item_lines(plan: Plan, verbose: int) -> Iterator[Line]:
     """Group after group, in the same columns."""
-    groups = [
-        ([_Row.of(item, step, plan) for item in shown for step in principals(item) or (None,)], len(group) - len(shown))
-        for group in _groups(plan, verbose)
-        if (shown := group if verbose else group[:SHOWN])
-    ]
+    folders = {} if verbose else {folder.created: folder for folder in moved_folders(plan.changes)}
+    hidden = frozenset().union(*(folder.covered for folder in folders.values())) - folders.keys()
+    groups = []
+    for group in _groups(plan, verbose):
+        seen = [item for item in group if not _hidden(item, hidden)]
+        shown = seen if verbose else seen[:SHOWN]
+        rows = [_row(item, step, plan, folders) for item in shown for step in principals(item) or (None,)]
+        groups.append((rows, len(seen) - len(shown)))
     widths = columns([(row.key, row.amount) for rows, _ in groups for row in rows])
     for rows, more in groups:
         previous: Item | None = None
@@ -162,6 +166,21 @@ class _Row:
         return cls(item, mark, printable(step.key if step else item.key), _amount(item, step), why)
 
 
+def _hidden(item: Item, hidden: Collection[str]) -> bool:
+    """Whether the line of a moved folder says it all."""
+    steps = principals(item)
+    return bool(hidden and steps) and all(step.id in hidden for step in steps)
+
+
+def _row(item: Item, step: Step | None, plan: Plan, folders: Mapping[str, Folder]) -> _Row:
+    """The line of a step, or of the whole folder that it makes for what is moved there."""
+    folder = folders.get(step.id) if step is not None else None
+    if folder is None:
+        return _Row.of(item, step, plan)
+    was = f"on {folder.side}: was {printable(folder.old)} ({count(folder.files, 'file')})"
+    return _Row(item, MOVE, printable(folder.new), "", was)
+
+
 def mark_text(mark: Mark) -> str:
     """Sign and word in columns."""
     return f"{mark.sign:<2} {mark.word:<8}"
@@ -197,6 +216,8 @@ def marks(items: Iterable[Item]) -> Counter[Mark]:
     """How many lines of each mark the items make; saves and siblings are counted beside them."""
     counts: Counter[Mark] = Counter()
     for item in items:
+        if item.reason is Reason.MOVED and not item.steps:
+            continue  # counted under its new name
         steps = principals(item)
         if not steps or item.reason is Reason.AGREE:
             counts[item_mark(item, None)] += 1
@@ -223,9 +244,12 @@ def _bytes(plan: Plan, mark: Mark) -> int:
 
 def totals(plan: Plan) -> Line:
     """Counts of everything, bytes each way: ``> 5 up 12 MB  < 3 down 8 MB  - 2 deletes  = 812 same``."""
+    folders = moved_folders(plan.changes)
     counts = marks(plan.items)
+    for step in steps_of(plan, folders):
+        counts[step_mark(step)] -= 1
     same = counts.pop(SAME, 0) + plan.agreed
-    spans: list[tuple[str, str]] = []
+    spans: list[tuple[str, str]] = [(folders_counted(folders) + "  ", MOVE.style)] if folders else []
     for mark in MARKS:
         number = counts[mark]
         if not number:
@@ -235,6 +259,12 @@ def totals(plan: Plan) -> Line:
     if plan.undoes is None:
         spans.append((counted(SAME, same), ""))
     return tuple(spans)
+
+
+def steps_of(plan: Plan, folders: Iterable[Folder]) -> Iterator[Step]:
+    """The steps of these folders."""
+    covered = {step for folder in folders for step in folder.covered}
+    return (step for item in plan.changes for step in item.steps if step.id in covered)
 
 
 def footer(plan: Plan, words: Words, refusals: Sequence[Refusal] = ()) -> list[Line]:

@@ -11,10 +11,11 @@ from trueup.core.plan import Plan, Step
 from trueup.core.reconcile import Reason
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
+from trueup.render.moves import folders_counted, moved_folders
 from trueup.render.names import count, duration, printable, size
-from trueup.render.plans import SHOWN, Words, forgotten_items, same_items
+from trueup.render.plans import SHOWN, Words, forgotten_items, same_items, steps_of
 from trueup.render.text import Line, line
-from trueup.render.wording import ADOPT, DOWNLOAD, MARKS, STATUSES, UPLOAD, Mark, counted, forgets, step_mark
+from trueup.render.wording import ADOPT, DOWNLOAD, MARKS, MOVE, STATUSES, UPLOAD, Mark, counted, forgets, step_mark
 
 _UNCOUNTED = frozenset({Verb.SAVE, Verb.ADOPT})
 """Done with the step that needs them; counting them would count an item twice."""
@@ -90,7 +91,11 @@ def _done(report: Report) -> Line:
             counts[mark] += 1
             if step.value is not None and step.value.content.kind is Kind.FILE:
                 moved[mark] += step.value.content.size
-    spans = []
+    done = {outcome.step for outcome in report.outcomes if outcome.status is Status.DONE}
+    folders = [folder for folder in moved_folders(report.plan.changes) if folder.covered <= done]
+    for step in steps_of(report.plan, folders):
+        counts[step_mark(step)] -= 1
+    spans = [(folders_counted(folders) + "  ", MOVE.style)] if folders else []
     for mark in MARKS:
         if counts[mark] and mark is not ADOPT:
             amount = f" {size(moved[mark])}" if mark in (UPLOAD, DOWNLOAD) else ""

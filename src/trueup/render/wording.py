@@ -156,6 +156,8 @@ REASONS: Mapping[Reason, str] = {
     Reason.SKIPPED: "{why}",
     Reason.BLOCKED: "the other side cannot hold this name, or holds one that it would take for the same",
     Reason.HELD: "waits: something that goes with it stays, is undecided, or could not be seen",
+    Reason.MOVE: "was {origin}",
+    Reason.MOVED: "has another name now",
     Reason.UNDO: "as it was before the run",
 }
 """Why an item has the steps it has. Filled in by `reason_text`."""
@@ -184,8 +186,13 @@ def _worded(item: Item, plan: Plan, step: Step | None) -> str:
         direction=plan.policy.direction.value,
         deletes=_DELETES[plan.policy.deletes.value],
         sibling=_sibling(item),
+        origin=_origin(item),
         why=_why(item),
     )
+    if step is not None and step.verb is Verb.DELETE and item.reason is Reason.MOVED:
+        text = "what it held has other names now"
+    if step is not None and step.verb is Verb.MOVE and item.reason is Reason.UNDO:
+        text = f"was {_origin(item)}: {text}"
     if step is not None and step.verb is Verb.REPLACE_KIND:
         text += "; a folder takes its place" if step.value is None else "; takes the place of a folder"
     return text
@@ -229,6 +236,11 @@ def principals(item: Item) -> tuple[Step, ...]:
 def _sibling(item: Item) -> str:
     names = [printable(step.key.rpartition("/")[2]) for step in item.steps if step.verb is Verb.SIBLING]
     return names[0] if names else "a sibling"
+
+
+def _origin(item: Item) -> str:
+    names = [printable(step.value.key) for step in item.steps if step.verb is Verb.MOVE and step.value is not None]
+    return names[0] if names else "elsewhere"
 
 
 def _why(item: Item) -> str:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
-from trueup.core.errors import Unaddressable
+from trueup.core.errors import PreconditionFailed, Unaddressable
 from trueup.core.model import DIRECTORY_TOKEN, Entry, Fingerprint, Key, Kind, Row, Token, key_bytes
 from trueup.core.tree import Names
 from trueup.protocols import Discarded, Properties, Source, Store, Trash, Written
@@ -107,6 +107,23 @@ class JoinedStore:
         """As `trueup.protocols.Write.remove`."""
         store, rest = self._split(key)
         return self._named(key, await store.remove(rest, expect=expect, trash=trash))
+
+    async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
+        """As `trueup.protocols.Write.move`; from one root to another it is a copy and a removal."""
+        (store, old), (other, new) = self._split(origin), self._split(target)
+        if store is other:
+            return await store.move(old, new, expect=expect)
+        entry = await store.stat(old)
+        if entry is None or entry.token != expect:
+            raise PreconditionFailed(f"{origin} was changed meanwhile")
+        written = await other.write(new, store.source(old, entry), expect=None, trash=None)
+        try:
+            await store.remove(old, expect=expect, trash=None)
+        except PreconditionFailed:
+            if written.token is not None:
+                await other.remove(new, expect=written.token, trash=None)
+            raise
+        return written
 
     def _named(self, key: Key, written: Written) -> Written:
         if written.kept is None:

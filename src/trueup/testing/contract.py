@@ -25,6 +25,7 @@ from trueup.testing.expect import (
 from trueup.testing.faulty import Faulty, Seeded
 from trueup.testing.keeping import KeepsContract, MarkedContract
 from trueup.testing.looking import ObserveContract, ReadContract
+from trueup.testing.moving import MoveContract, moves_or_skip
 from trueup.testing.trees import DirectoryContract
 from trueup.testing.writing import WriteContract
 
@@ -73,6 +74,20 @@ class FaultContract(Contract):
             await agree(faulty, key, b"newest")
             equal(await read(store, key), b"newest", "fresh attempts converge")
 
+    async def test_after_an_error_a_move_has_happened_or_has_not(self, store: Store) -> None:
+        moves_or_skip(store)
+        for seed in range(self.seeds):
+            old, new = Key(f"d/{seed}"), Key(f"e/{seed}/new")
+            token = await create(store, old, b"text")
+            faulty = _faulty(store, seed)
+            try:
+                await faulty.move(old, new, expect=token)
+            except PASSING as error:
+                true(faulty.injected, f"nothing fails by itself: {error!r}")
+            there = [key for key in (old, new) if await store.stat(key) is not None]
+            equal(len(there), 1, "the file has one name, the old or the new")
+            equal(await read(store, there[0]), b"text", "content")
+
     async def test_a_copy_between_failing_stores_converges_to_the_same_bytes(self, store: Store) -> None:
         data = Random(0).randbytes(200_000)  # noqa: S311  # content, not a secret
         await create(store, Key("from"), data)
@@ -96,7 +111,14 @@ class FaultContract(Contract):
 
 
 class StoreContract(
-    ObserveContract, ReadContract, WriteContract, DirectoryContract, KeepsContract, MarkedContract, FaultContract
+    ObserveContract,
+    ReadContract,
+    WriteContract,
+    MoveContract,
+    DirectoryContract,
+    KeepsContract,
+    MarkedContract,
+    FaultContract,
 ):
     """Every sentence of `trueup.protocols.Store` as a test; see `trueup.testing` for how to join."""
 

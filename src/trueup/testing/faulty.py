@@ -177,6 +177,10 @@ class Faulty:
         """As `trueup.protocols.Write.remove`."""
         return await self._call("remove", key, EFFECTS, lambda: self.inner.remove(key, expect=expect, trash=trash))
 
+    async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
+        """As `trueup.protocols.Write.move`."""
+        return await self._call("move", origin, EFFECTS, lambda: self.inner.move(origin, target, expect=expect))
+
     async def flush(self) -> None:
         """As `trueup.protocols.Write.flush`."""
         await self._call("flush", "", EFFECTS, self.inner.flush)

@@ -141,6 +141,10 @@ class FileStore:
         """As `trueup.protocols.Write.remove`."""
         return await self._threads(self._folder.remove, key, expect, trash)
 
+    async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
+        """As `trueup.protocols.Write.move`."""
+        return await self._threads(self._folder.move, origin, target, expect)
+
     async def flush(self) -> None:
         """As `trueup.protocols.Write.flush`."""
         await self._threads(self._folder.flush)

@@ -223,6 +223,24 @@ class Folder:
         finally:
             self._retire(dir_fd, temporary, file_key, mine)
 
+    def move(self, origin: Key, target: Key, expect: Token) -> Written:
+        """As `trueup.protocols.Write.move`."""
+        refuse_name(origin)
+        refuse_name(target)
+        with place.translated(origin), place.parent(self.root, origin) as (from_fd, old):
+            expected = place.status_at(from_fd, old)
+            _check_expected(origin, expect, expected)  # before any directory is made for it
+            assert expected is not None  # noqa: S101  # _check_expected has seen to it
+            with place.parent(self.root, target, create=True) as (to_fd, new):
+                place.rename_new(from_fd, old, to_fd, new)
+                out = os.stat(new, dir_fd=to_fd, follow_symlinks=False)
+                if not _same_version(out, expected):
+                    place.rename_new(to_fd, new, from_fd, old)
+                    raise PreconditionFailed(f"{origin} was changed meanwhile")
+        self._touch(origin)
+        self._touch(target)
+        return Written(place.token_of(out))
+
     def remove(self, key: Key, expect: Token, trash: Trash | None) -> Written:
         """As `trueup.protocols.Write.remove`."""
         refuse_name(key)

@@ -356,6 +356,18 @@ class MemoryStore:
         node = self._version(key, expect)
         return Written(None, None, self._take_out(node, trash))
 
+    async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
+        """As `trueup.protocols.Write.move`."""
+        self._refuse_write(origin)
+        self._refuse_write(target)
+        await self._turn()
+        node = self._version(origin, expect)
+        self._expected(target, None)
+        del self.state.nodes[self._names.folded(origin)]
+        moved = replace(node, key=target, token=self._token())
+        self._place(moved)
+        return Written(moved.token)
+
     async def flush(self) -> None:
         """As `trueup.protocols.Write.flush`; there is nothing to do."""
         await self._turn()
