@@ -2,12 +2,15 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
+
+from trueup.testing import servers
 
 # Helpers beside the tests are imported as `tests.engine.pair`, wherever pytest was started.
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -33,3 +36,34 @@ def _no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with blockbuster_ctx("trueup"):
         yield
+
+
+@pytest.fixture(scope="session")
+def strong_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """A server that refuses lost races."""
+    with _served(servers.strong, tmp_path_factory.mktemp("strong")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def weak_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """A server that ignores every condition."""
+    with _served(servers.weak, tmp_path_factory.mktemp("weak")) as server:
+        yield server
+
+
+@contextmanager
+def _served(
+    serve: Callable[[Path], AbstractContextManager[servers.Server]], directory: Path
+) -> Iterator[servers.Server]:
+    try:
+        context = serve(directory)
+        server = context.__enter__()
+    except servers.Missing as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    try:
+        yield server
+    finally:
+        context.__exit__(None, None, None)
