@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from trueup.core.errors import StoreError
 from trueup.core.model import Key
 from trueup.protocols import Store
 from trueup.stores.object import ObjectStore
 from trueup.testing import StoreContract
+from trueup.testing.expect import create, refused, rows
 from trueup.testing.servers import Server
 
 pytestmark = pytest.mark.engine
@@ -22,6 +24,14 @@ class BucketContract(StoreContract):
     seeds = 6
     bucket: ObjectStore
 
+    async def test_a_file_and_a_tree_of_one_name_are_apart_in_order_or_exclude_each_other(self, store: Store) -> None:
+        """Both servers keep objects in folders, and cannot hold what a real service can."""
+        await create(store, Key("a/b"), b"1")
+        await create(store, Key("a!x"), b"2")
+        with refused(StoreError):
+            await create(store, Key("a"), b"3")
+        assert [row[0] for row in await rows(store)] == [b"a!x", b"a/b"]
+
     def outside_write(self, key: Key, data: bytes) -> None:
         self.bucket._bucket.put(key, data, {}, {})
 
@@ -34,15 +44,23 @@ class BucketContract(StoreContract):
 
 class TestStrong(BucketContract):
     @pytest.fixture
-    async def store(self, strong_s3: Server, opened: Any) -> Store:
+    def store(self, strong_s3: Server, opened: Any) -> Store:
         self.bucket = opened(strong_s3, remember=MEMORY)
-        await self.bucket.probe()
+        self.bucket._prober.for_writing()
         return self.bucket
 
 
 class TestWeak(BucketContract):
+    """It serves a folder: what is replaced is torn for a moment, and a file takes the place of a whole folder."""
+
+    async def test_a_reader_finds_the_old_version_or_the_new_one(self, store: Store) -> None:
+        pytest.skip("the server replaces files in place; no client can mend that")
+
+    async def test_a_file_and_a_tree_of_one_name_are_apart_in_order_or_exclude_each_other(self, store: Store) -> None:
+        pytest.skip("the server deletes a folder for a file of its name; no client can mend that")
+
     @pytest.fixture
-    async def store(self, weak_s3: Server, opened: Any) -> Store:
+    def store(self, weak_s3: Server, opened: Any) -> Store:
         self.bucket = opened(weak_s3, remember=MEMORY)
-        await self.bucket.probe()
+        self.bucket._prober.for_writing()
         return self.bucket

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextlib import AbstractContextManager, asynccontextmanager
-from functools import partial
 
 import anyio
 
@@ -90,13 +89,16 @@ class ObjectStore:
             verbs=frozenset({Verb.PUT, Verb.DELETE, Verb.SAVE, Verb.SIBLING, Verb.REPLACE_KIND}),
             directories=False,
             refuses_lost_races=known.refuses,
-            names=Names(partial(problem, self.place.prefix)),
+            names=Names(self._problem, fold_case=bool(known.folds_case), fold_unicode=bool(known.folds_unicode)),
             notices=(*known.notices(), *self._about_slashes()),
             complete_rows=False,
             tokens_name_content=self.place.scheme == "s3" if known.md5 is None else known.md5,
-            whole_reads=True,
+            whole_reads=bool(known.read),
             ordered=self._disorder not in self._memory,
         )
+
+    def _problem(self, key: Key) -> str | None:
+        return problem(self.place.prefix, key, backslashes=self._prober.known.backslashes is not False)
 
     def _about_slashes(self) -> tuple[str, ...]:
         if not self._slashed:
@@ -111,7 +113,7 @@ class ObjectStore:
 
     async def scan(self) -> AsyncIterator[list[Row]]:
         """As `trueup.protocols.Observe.scan`."""
-        scan = Scan(self.place, self._filter)
+        scan = Scan(self.place, self._filter, self._problem)
         try:
             while rows := await self._threads(scan.next):
                 if not scan.pages.ordered:
@@ -126,7 +128,7 @@ class ObjectStore:
         return await self._threads(self._stat, key)
 
     def _stat(self, key: Key) -> Entry | None:
-        if problem(self.place.prefix, key) is not None:
+        if self._problem(key) is not None:
             return None
         try:
             head = self._bucket.head(key)
@@ -169,7 +171,7 @@ class ObjectStore:
         return await self._threads(self._fingerprint, key, token)
 
     def _fingerprint(self, key: Key, token: Token) -> Fingerprint:
-        head = self._bucket.head(key) if problem(self.place.prefix, key) is None else None
+        head = self._bucket.head(key) if self._problem(key) is None else None
         if head is None:
             raise NotFound(f"{key} is not there")
         if head.token != token:
@@ -242,7 +244,7 @@ class ObjectStore:
         """As `trueup.protocols.Write.flush`: what a service acknowledges is durable."""
 
     def _refuse_name(self, key: Key) -> None:
-        if (why := problem(self.place.prefix, key)) is not None:
+        if (why := self._problem(key)) is not None:
             raise Unaddressable(f"{key!r} cannot be held by {self.place.url}", why=why)
 
     def _refuse_no_version(self, key: Key, expect: Token | None) -> None:

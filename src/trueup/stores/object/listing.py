@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from trueup.protocols import Filter
 from trueup.stores.object import lister
 from trueup.stores.object.connect import Place
 from trueup.stores.object.errors import fault
-from trueup.stores.object.names import ODD, RESERVED, problem
+from trueup.stores.object.names import ODD, RESERVED
 
 Listed = tuple[bytes, str, int, int, bool]
 """As `lister` sends it: key, token, size, time in nanoseconds since the epoch, whether the key is odd."""
@@ -196,8 +196,8 @@ class Pages:
 class Scan:
     """One pass over one place, as rows."""
 
-    def __init__(self, place: Place, bounds: Filter | None) -> None:
-        self._place = place
+    def __init__(self, place: Place, bounds: Filter | None, problem: Callable[[Key], str | None]) -> None:
+        self._problem = problem
         self._filter = bounds
         self._excluded: dict[str, bool] = {}
         self.pages = Pages(place)
@@ -215,7 +215,7 @@ class Scan:
         raw, token, size, modified_ns, odd = listed
         if raw.startswith(_RESERVED):
             return None
-        if odd and (raw.endswith(b"/") or problem(self._place.prefix, Key(raw.decode())) is not None):
+        if odd and (raw.endswith(b"/") or self._problem(Key(raw.decode())) is not None):
             return self._opaque(raw, size)
         if self._filter is not None:
             if self._excludes(self._filter, raw.decode()):
@@ -230,7 +230,7 @@ class Scan:
         if raw.endswith(b"/") and b"//" not in raw:
             self.slashed += size
             return None
-        why = "empty name component" if raw.endswith(b"/") else problem(self._place.prefix, Key(raw.decode()))
+        why = "empty name component" if raw.endswith(b"/") else self._problem(Key(raw.decode()))
         return (raw, OPAQUE_TOKEN, Kind.UNREADABLE, 0, 0, None, why or "")
 
     def _excludes(self, bounds: Filter, path: str) -> bool:

@@ -19,18 +19,29 @@ TRASH_ROOM = 80
 NAME_BYTES = 255
 """Longest component that folders hold."""
 
-ODD = re.compile(r"(?:^|/)(?:\.{0,2}(?:/|$))|^\s|\s$|\0|[\x1c-\x1f]$")
+_MANGLED = "\x00-\x08\x0b-\x1f\ufffd\ufffe\uffff"
+"""Characters that XML cannot hold, or does not give back, and the one that some services put in their place."""
+_MANGLES = re.compile(f"[{_MANGLED}]")
+
+ODD = re.compile(rf"(?:^|/)(?:\.{{0,2}}(?:/|$))|^\s|\s$|[{_MANGLED}\\]")
 """Finds all that may be unaddressable, and little else."""
 
 
-def problem(prefix: str, key: Key) -> str | None:
-    """Why no object below a prefix can have this key, or why it cannot be told from another one; None if it can."""
+def problem(prefix: str, key: Key, *, backslashes: bool = True) -> str | None:
+    """Why no object below a prefix can have this key, or why it cannot be told from another one; None if it can.
+
+    Args:
+        prefix: Of the place.
+        key: Below it.
+        backslashes: Whether the service gives them back as they are.
+    """
     parts = key.split("/")
     problems = {
         "there are no directories here": key.endswith("/") and key != "/",
         "empty name component": "" in parts,
         "would leave the root": "." in parts or ".." in parts,
-        "NUL in the name": "\0" in key,
+        "control character in the name": _MANGLES.search(key) is not None,
+        "the service takes a backslash for a slash": not backslashes and "\\" in key,
         "reserved name": parts[0] == RESERVED,
         "blank at the end of the name": (prefix + key).strip() != prefix + key,
     }

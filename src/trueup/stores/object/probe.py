@@ -13,6 +13,7 @@ from typing import Any
 from trueup.core.errors import NotFound, PreconditionFailed, StoreError
 from trueup.core.model import Token
 from trueup.stores.object.bucket import Bucket, only_if
+from trueup.stores.object.listing import Pages
 from trueup.stores.object.names import RESERVED
 
 WRONG = Token("00000000000000000000000000000000")
@@ -37,6 +38,12 @@ class Abilities:
     """Names versions by the MD5 of their bytes."""
     metadata: bool | None = None
     """Gives back the user's metadata."""
+    backslashes: bool | None = None
+    """Gives back names that hold one."""
+    folds_case: bool | None = None
+    """Takes ``A`` and ``a`` for one name."""
+    folds_unicode: bool | None = None
+    """Takes the composed and the decomposed spelling of a letter for one name."""
 
     @property
     def refuses(self) -> bool:
@@ -112,8 +119,9 @@ class Prober:
 
     def _probe(self) -> Abilities:
         key, bucket = f"{RESERVED}/probe-{self._unique()}", self._bucket
-        put = bucket.put
+        put, curious = bucket.put, f"{key}\\caf\u00e9"
         try:
+            put(curious, b"", {}, {})
             put(key, b"one", {"trueup-write": key}, {})
             head = bucket.head(key)
             if head is None:
@@ -125,15 +133,23 @@ class Prober:
             return Abilities(
                 create=create,
                 replace=replaces and self._accepted(lambda: put(key, b"three", {}, only_if(token))),
-                delete=self._refused(lambda: bucket.delete(key, only_if(WRONG))) and able,
                 parts=self._known.parts,
                 read=self._refused(lambda: bucket.read(key, WRONG)) and able,
                 md5=head.token == hashlib.md5(b"one", usedforsecurity=False).hexdigest(),
                 metadata=head.metadata.get("trueupwrite") == key,
+                backslashes=curious.encode() in self._names(key),
+                folds_case=bucket.head(curious.replace("caf", "CAF")) is not None,
+                folds_unicode=bucket.head(curious.replace("\u00e9", "e\u0301")) is not None,
+                delete=self._refused(lambda: bucket.delete(key, only_if(WRONG))) and able,  # last: it may succeed
             )
         finally:
-            with suppress(StoreError):
-                bucket.delete(key)
+            for scratch in (key, curious):
+                with suppress(StoreError):
+                    bucket.delete(scratch)
+
+    def _names(self, prefix: str) -> list[bytes]:
+        """What is listed, from the place's prefix on."""
+        return [prefix.encode() + row[0] for row in Pages(self._bucket.place, prefix)]
 
     def _probe_parts(self) -> bool:
         key, bucket = f"{RESERVED}/probe-{self._unique()}", self._bucket

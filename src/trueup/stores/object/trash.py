@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,9 @@ from trueup.core.model import Key, Token, key_bytes
 from trueup.protocols import Clock, Discarded, Trash
 from trueup.stores.object.bucket import Bucket
 from trueup.stores.object.listing import Pages
-from trueup.stores.object.names import ODD, RESERVED
+from trueup.stores.object.names import RESERVED
+
+_ASTRAY = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 
 FOLDER = f"{RESERVED}/trash/"
 
@@ -90,7 +93,7 @@ class Bin:
         Raises:
             NotFound: If it cannot be one.
         """
-        if ODD.search(handle):
+        if _ASTRAY.search(handle):
             raise NotFound(f"{handle!r} is not in the trash")
         return FOLDER + handle
 
