@@ -45,7 +45,7 @@ from trueup.testing.proxy import (
     UnorderedListing,
     s3_error,
 )
-from trueup.testing.servers import free_ports
+from trueup.testing.engines import free_ports
 from trueup.testing.sigv4 import Response
 
 BROKEN = (ConnectionError, http.client.HTTPException)

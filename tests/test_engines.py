@@ -30,7 +30,7 @@ from trueup.testing.proxy import (
     UnorderedListing,
     s3_error,
 )
-from trueup.testing.servers import KEYS, Missing, S3Server, Server, find, rclone_s3, weed_mini
+from trueup.testing.engines import KEYS, Missing, S3Server, Server, find, rclone_s3, weed_mini
 from trueup.testing.sigv4 import call
 
 
