@@ -14,7 +14,7 @@ from typing import Self
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
-from trueup.config import Config
+from trueup.config import Bucket, Config
 from trueup.config import state_dir as default_state_dir
 from trueup.core.check import Guard, Refusal, check
 from trueup.core.errors import NotFound, PreconditionFailed, StalePlan, StoreError, UsageError
@@ -34,7 +34,7 @@ from trueup.engine.run import Confirm, held, look, refuse, run, selected
 from trueup.engine.state import State
 from trueup.engine.undo import undo_plan
 from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
-from trueup.protocols import Discarded, Filter, Opening, Source, Store
+from trueup.protocols import Access, Discarded, Filter, Opening, Source, Store
 from trueup.stores import open_store, scheme_of
 from trueup.stores.joined import JoinedStore, places
 from trueup.targets.folders import Folders
@@ -106,6 +106,8 @@ class Engine:
         self._state: State | None = None
         self._opening = anyio.Lock()
         self._draining = False
+        self._remembered: dict[str, str] = {}
+        """What stores found out about services."""
         self._listeners: list[MemoryObjectSendStream[Progress]] = []
         self._on_progress = on_progress
 
@@ -439,7 +441,9 @@ class Engine:
 
         def opened(url: str, belongs: Filter = patterns, trash: str | None = None) -> Store:
             ambient = self._ambient
-            return open_store(url, Opening(ambient.clock, ambient.threads, ambient.unique, belongs, trash))
+            access = tuple(_access(bucket) for bucket in self._config.buckets.values())
+            opening = Opening(ambient.clock, ambient.threads, ambient.unique, belongs, trash, access, self._remembered)
+            return open_store(url, opening)
 
         if len(spec.local) == 1:
             local = opened(spec.local[0], trash=spec.trash)
@@ -453,6 +457,18 @@ class Engine:
                 entry = Entry(Token(""), Content(Kind.FILE, item.size))
                 return item, job.stores[side].kept_source(handle, entry)
         raise NotFound(f"the trash of {side} holds no {handle}", attempt="trueup trash ls")
+
+
+def _access(bucket: Bucket) -> Access:
+    """What is configured for a bucket; its secrets are fetched when a store needs them."""
+    access, secret = bucket.access_key, bucket.secret_key
+    return Access(
+        bucket.url,
+        bucket.endpoint,
+        bucket.region,
+        None if access is None else access.reveal,
+        None if secret is None else secret.reveal,
+    )
 
 
 def _root_name(path: str) -> str:

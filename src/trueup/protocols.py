@@ -251,7 +251,6 @@ class Write(Read, Protocol):
         """
         ...
 
-
     async def flush(self) -> None:
         """Make everything that was written so far survive a loss of power."""
         ...

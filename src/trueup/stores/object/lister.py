@@ -35,9 +35,7 @@ def serve(request: dict[str, Any], output: BinaryIO) -> None:
     from opendal.layers import TimeoutLayer
 
     failures = tuple(
-        value
-        for value in vars(opendal.exceptions).values()
-        if isinstance(value, type) and issubclass(value, Exception)
+        value for value in vars(opendal.exceptions).values() if isinstance(value, type) and issubclass(value, Exception)
     )
     try:
         operator = opendal.Operator(request["scheme"], **request["options"]).layer(

@@ -217,7 +217,9 @@ class Upload:
             file.write(data)
 
 
-def reading(bucket: Bucket, key: str, token: Token, size: int, *, able: Callable[[str], bool]) -> Callable[[], AbstractContextManager[Iterator[bytes]]]:
+def reading(
+    bucket: Bucket, key: str, token: Token, size: int, *, able: Callable[[str], bool]
+) -> Callable[[], AbstractContextManager[Iterator[bytes]]]:
     """A factory of contexts that yield the bytes of one version.
 
     Args:
