@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+
+import anyio
 
 from trueup.core.model import Kind, Row, Token
 from trueup.protocols import Threads
@@ -18,18 +21,28 @@ async def spooled(batches: AsyncIterator[list[Row]], threads: Threads) -> AsyncI
 
     A key that is listed twice counts once, as it was listed last.
     """
-    with tempfile.TemporaryDirectory(prefix="trueup-") as directory:
-        connection = await threads(_create, Path(directory, "spool.db"))
-        try:
-            async for batch in batches:
-                await threads(_insert, connection, batch)
-            cursor = await threads(
-                connection.execute, "SELECT key, token, kind, size, modified, mode, note FROM rows ORDER BY key"
-            )
-            while raw := await threads(cursor.fetchmany, _BATCH):
-                yield [(row[0], Token(row[1]), Kind(row[2]), *row[3:]) for row in raw]
-        finally:
-            connection.close()
+    directory = await threads(_make_directory)
+    connection = await threads(_create, Path(directory, "spool.db"))
+    try:
+        async for batch in batches:
+            await threads(_insert, connection, batch)
+        cursor = await threads(
+            connection.execute, "SELECT key, token, kind, size, modified, mode, note FROM rows ORDER BY key"
+        )
+        while raw := await threads(cursor.fetchmany, _BATCH):
+            yield [(row[0], Token(row[1]), Kind(row[2]), *row[3:]) for row in raw]
+    finally:
+        with anyio.CancelScope(shield=True):  # the folder goes, whatever ends the run
+            await threads(_remove, connection, directory)
+
+
+def _make_directory() -> str:
+    return tempfile.mkdtemp(prefix="trueup-")
+
+
+def _remove(connection: sqlite3.Connection, directory: str) -> None:
+    connection.close()
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _create(path: Path) -> sqlite3.Connection:

@@ -196,13 +196,29 @@ class ObjectStore:
         self._ours.add(write_id, upload.digests.fingerprint)
         if not able:
             self._compare(key, expect)
+        metadata = upload.metadata(write_id)
         with self._bin.keeping(key, expect, trash) as effect:
-            digests = upload.send(self._bucket, upload.metadata(write_id), expect, able=able, begins=effect.begins)
+            try:
+                digests = upload.send(self._bucket, metadata, expect, able=able, begins=effect.begins)
+            except PreconditionFailed:
+                if expect is not None or not self._is_empty_folder(key):
+                    raise
+                digests = upload.send(self._bucket, metadata, expect, able=able, begins=effect.begins)
         token = digests.token
         if not (small and abilities.md5):
             landed = settled(self._bucket, key, write_id)
             token = token if landed is None else landed.token
         return Written(token, digests.fingerprint, effect.kept)
+
+    def _is_empty_folder(self, key: Key) -> bool:
+        """Whether only a folder may be in the way, which some services keep after its last object; it is removed.
+
+        Removing it removes nothing below it.
+        """
+        if self._bucket.head(key) is not None:
+            return False
+        self._bucket.delete(key + "/")
+        return True
 
     def _compare(self, key: Key, expect: Token | None) -> None:
         """All that can be done where the service does not refuse."""
