@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from trueup.testing.engines import KEYS, Missing, S3Server, Server, find, rclone_s3, weed_mini
 from trueup.testing.proxy import (
     ANY,
     Action,
@@ -30,7 +31,6 @@ from trueup.testing.proxy import (
     UnorderedListing,
     s3_error,
 )
-from trueup.testing.engines import KEYS, Missing, S3Server, Server, find, rclone_s3, weed_mini
 from trueup.testing.sigv4 import call
 
 

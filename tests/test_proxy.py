@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
 
+from trueup.testing.engines import free_ports
 from trueup.testing.proxy import (
     ANY,
     HOSTILE_NAMES,
@@ -45,7 +47,6 @@ from trueup.testing.proxy import (
     UnorderedListing,
     s3_error,
 )
-from trueup.testing.engines import free_ports
 from trueup.testing.sigv4 import Response
 
 BROKEN = (ConnectionError, http.client.HTTPException)
@@ -328,8 +329,10 @@ def test_an_early_answer_reaches_a_client_that_is_still_sending() -> None:
         def refuse() -> None:
             peer, _ = listening.accept()
             with peer:
-                receive(peer, b"\r\n\r\n")
+                receive(peer, b"x" * 100)
                 peer.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+                with suppress(ConnectionError):
+                    peer.recv(1)
 
         thread = threading.Thread(target=refuse)
         thread.start()

@@ -16,10 +16,10 @@ from typing import Final, Self
 
 from trueup.testing.proxy.exchange import Control, Exchange, Record
 from trueup.testing.proxy.rules import Rule, Rules
-from trueup.testing.proxy.wire import LIMIT, Broken, Head, Link, read_head
+from trueup.testing.proxy.wire import Broken, Head, Link, read_head
 
 CONNECTIONS: Final = 512
-"""So many clients at once; more wait to be accepted."""
+"""So many clients at once; more are closed."""
 
 LOGGED: Final = 200_000
 """So many requests the log holds; then it forgets the older half."""
@@ -158,10 +158,9 @@ class FaultProxy(Control):
 
     def refuse(self, seconds: float | None) -> None:
         """As `Control.refuse`."""
-        loop = asyncio.get_running_loop()
-        loop.call_soon(self._stop_listening)
+        self._stop_listening()
         if seconds is not None:
-            loop.call_later(seconds, self._start_listening)
+            asyncio.get_running_loop().call_later(seconds, self._start_listening)
 
     def _call(self, work: Callable[[], None]) -> None:
         """Run this on the loop, and wait for it; not at all when the loop has ended."""
@@ -194,7 +193,7 @@ class FaultProxy(Control):
         self.released = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._links: set[Link] = set()
-        self._listener: asyncio.Task[None] | None = None
+        self._listening: socket.socket | None = None
         self._loop = asyncio.get_running_loop()
         # Holds the port while nobody listens: connections are refused, and nobody else gets it.
         with _bound(0) as holder:
@@ -213,30 +212,36 @@ class FaultProxy(Control):
         self.released = asyncio.Event()
 
     def _start_listening(self) -> None:
-        if self._listener is None and not self._closing.is_set():
-            listening = _bound(self._listening_port)
+        if self._listening is None and not self._closing.is_set():
+            listening = self._listening = _bound(self._listening_port)
             listening.listen(CONNECTIONS)
-            self._listener = self._group.create_task(self._accept(listening))
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     def _stop_listening(self) -> None:
-        if self._listener is not None:
-            self._listener.cancel()
-            self._listener = None
+        """At once: who is reset by it and connects again, is refused."""
+        if self._listening is not None:
+            asyncio.get_running_loop().remove_reader(self._listening)
+            self._listening.close()
+            self._listening = None
         for link in self._links:
             link.reset()
+        current = asyncio.current_task()
         for task in self._tasks:
-            task.cancel()
+            if task is not current:
+                task.cancel()
 
-    async def _accept(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        with listening:
-            while True:
-                while len(self._tasks) >= CONNECTIONS:
-                    await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-                accepted, _ = await loop.sock_accept(listening)
-                task = self._group.create_task(self._serve(accepted))
-                self._tasks.add(task)
-                task.add_done_callback(partial(self._served, accepted))
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            accepted, _ = listening.accept()
+        except OSError:
+            return  # It went away before we looked.
+        if len(self._tasks) >= CONNECTIONS:
+            accepted.close()
+            return
+        accepted.setblocking(False)
+        task = self._group.create_task(self._serve(accepted))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._served, accepted))
 
     def _served(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -247,7 +252,8 @@ class FaultProxy(Control):
         """One connection, from its first request to its last."""
         links: list[Link] = []
         try:
-            links.append(await self._linked(accepted))
+            links.append(await Link.accepted(accepted, self._tls))
+            self._links.add(links[0])
             while await self._exchange(links):
                 pass
         except (Broken, OSError):
@@ -260,15 +266,6 @@ class FaultProxy(Control):
             for link in links:
                 link.close()
 
-    async def _linked(self, accepted: socket.socket) -> Link:
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=LIMIT)
-        protocol = asyncio.StreamReaderProtocol(reader)
-        transport, _ = await loop.connect_accepted_socket(lambda: protocol, accepted, ssl=self._tls)
-        link = Link(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
-        self._links.add(link)
-        return link
-
     async def _exchange(self, links: list[Link]) -> bool:
         """One request; whether another may follow. The first link is the client's, the last the server's."""
         client = links[0]
@@ -280,7 +277,7 @@ class FaultProxy(Control):
             if len(links) > 1 and not links[-1].ended:
                 return links[-1]
             async with asyncio.timeout(CONNECT_SECONDS):
-                server = Link(*await asyncio.open_connection(*self._upstream, limit=LIMIT))
+                server = await Link.connected(*self._upstream)
             links.append(server)
             self._links.add(server)
             return server

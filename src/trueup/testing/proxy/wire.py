@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
@@ -110,7 +111,7 @@ class Head:
         return not self.has("connection", "close")
 
 
-async def read_head(reader: asyncio.StreamReader) -> Head | None:
+async def read_head(reader: Reader) -> Head | None:
     """The next head; None if the connection ends before it.
 
     Raises:
@@ -131,7 +132,7 @@ async def read_head(reader: asyncio.StreamReader) -> Head | None:
     return Head(lines[0], tuple((name, value.strip()) for name, _, value in pairs), raw)
 
 
-async def read_body(reader: asyncio.StreamReader, length: int) -> Body:
+async def read_body(reader: Reader, length: int) -> Body:
     """The pieces of a body.
 
     Raises:
@@ -144,6 +145,8 @@ async def read_body(reader: asyncio.StreamReader, length: int) -> Body:
         elif length == UNTIL_CLOSE:
             while data := await reader.read(LIMIT):
                 yield Piece(data, payload=True)
+            if reader.broke:
+                raise Broken("the connection broke inside a body")
         else:
             async for piece in _exactly(reader, length):
                 yield piece
@@ -151,7 +154,7 @@ async def read_body(reader: asyncio.StreamReader, length: int) -> Body:
         raise Broken("the connection ended inside a body") from error
 
 
-async def _exactly(reader: asyncio.StreamReader, left: int) -> Body:
+async def _exactly(reader: Reader, left: int) -> Body:
     while left:
         data = await reader.read(min(left, LIMIT))
         if not data:
@@ -160,7 +163,7 @@ async def _exactly(reader: asyncio.StreamReader, left: int) -> Body:
         yield Piece(data, payload=True)
 
 
-async def _chunks(reader: asyncio.StreamReader) -> Body:
+async def _chunks(reader: Reader) -> Body:
     while True:
         line = await reader.readuntil(b"\n")
         yield Piece(line, payload=False)
@@ -182,16 +185,46 @@ async def whole(data: bytes) -> Body:
     yield Piece(data, payload=True)
 
 
+class Reader(asyncio.StreamReader):
+    """A reader that gives what has arrived before it says that the connection broke, as sockets do."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=LIMIT)
+        self.broke = False
+        """Whether the end is not the other end's doing, or a reset."""
+
+    def set_exception(self, exc: BaseException) -> None:
+        """End instead."""
+        self.broke = True
+        self.feed_eof()
+
+
 class Link:
     """One end of a connection.
 
     Nothing waits in a buffer of ours: what `send` has returned from has left for the other end.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self._writer = writer
         writer.transport.set_write_buffer_limits(high=0)
+
+    @classmethod
+    async def accepted(cls, peer: socket.socket, tls: ssl.SSLContext | None) -> Link:
+        """The end that has connected to us."""
+        loop, reader = asyncio.get_running_loop(), Reader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.connect_accepted_socket(lambda: protocol, peer, ssl=tls)
+        return cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+
+    @classmethod
+    async def connected(cls, host: str, port: int) -> Link:
+        """The end that we connect to."""
+        loop, reader = asyncio.get_running_loop(), Reader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.create_connection(lambda: protocol, host, port)
+        return cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
     @property
     def ended(self) -> bool:
