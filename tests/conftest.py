@@ -3,17 +3,18 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
-from trueup.testing import servers
-
 # Helpers beside the tests are imported as `tests.engine.pair`, wherever pytest was started.
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.services import Service  # only now can it be found
+
+from trueup.testing import engines
 
 # No deadline: on a busy machine it measures the neighbours.
 settings.register_profile("dev", max_examples=50, deadline=None)
@@ -39,31 +40,26 @@ def _no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def strong_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
-    """A server that refuses lost races."""
-    with _served(servers.strong, tmp_path_factory.mktemp("strong")) as server:
-        yield server
+def strong_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that refuses lost races."""
+    yield from _served(engines.weed_mini, tmp_path_factory.mktemp("strong"))
 
 
 @pytest.fixture(scope="session")
-def weak_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
-    """A server that ignores every condition."""
-    with _served(servers.weak, tmp_path_factory.mktemp("weak")) as server:
-        yield server
+def weak_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that ignores every condition."""
+    yield from _served(engines.rclone_s3, tmp_path_factory.mktemp("weak"))
 
 
-@contextmanager
-def _served(
-    serve: Callable[[Path], AbstractContextManager[servers.Server]], directory: Path
-) -> Iterator[servers.Server]:
+def _served(engine: Callable[[Path], engines.S3Server], directory: Path) -> Iterator[Service]:
     try:
-        context = serve(directory)
-        server = context.__enter__()
-    except servers.Missing as error:
+        server = engine(directory)
+        server.start()
+    except engines.Missing as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
     try:
-        yield server
+        yield Service(server.endpoint)
     finally:
-        context.__exit__(None, None, None)
+        server.stop()

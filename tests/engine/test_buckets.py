@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -13,23 +12,21 @@ from typing import Any
 
 import pytest
 from anyio import to_thread
-
 from tests.engine.pair import MANY, PROPAGATE, QUICK
+from tests.services import Service
+
 from trueup.api import Engine
 from trueup.config import Bucket, Config, Secret
 from trueup.config.secret import Place
 from trueup.core.errors import Locked
-from trueup.core.model import LOCAL, REMOTE, Key
+from trueup.core.model import REMOTE, Key
 from trueup.core.plan import Plan
 from trueup.core.report import Ending, Report, Status
 from trueup.core.strategy import Conflict, Policy
-from trueup.engine.ambient import SystemClock, random_name
-from trueup.engine.threads import ThreadPool
 from trueup.stores.object import ObjectStore
-from trueup.stores.object.connect import connect
 from trueup.targets.folders import Folders
+from trueup.testing.engines import KEYS
 from trueup.testing.expect import content, source_of
-from trueup.testing.servers import ACCESS_KEY, SECRET_KEY, Server
 
 pytestmark = pytest.mark.engine
 
@@ -41,14 +38,13 @@ class Site:
     """A folder and a prefix of a bucket."""
 
     base: Path
-    server: Server
+    server: Service
     policy: Policy = PROPAGATE
     name: str = field(default_factory=lambda: f"site{next(_numbers)}")
 
     def __post_init__(self) -> None:
         self.local.mkdir(parents=True, exist_ok=True)
-        place = connect(self.url, self.server.access(), {})
-        self._store = ObjectStore(place, clock=SystemClock(), threads=ThreadPool(), unique=random_name)
+        self._store = self.server.store(self.name)
 
     @property
     def local(self) -> Path:
@@ -59,7 +55,7 @@ class Site:
         return f"s3://{self.server.bucket}/{self.name}"
 
     def engine(self, state: str = "state") -> Engine:
-        place = Place(self.base, {"A": ACCESS_KEY, "S": SECRET_KEY}, self.base)
+        place = Place(self.base, {"A": KEYS.access_key, "S": KEYS.secret_key}, self.base)
         bucket = Bucket(
             f"s3://{self.server.bucket}",
             self.server.endpoint,
@@ -128,7 +124,7 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, strong_s3: Server) -> Site:
+def site(tmp_path: Path, strong_s3: Service) -> Site:
     return Site(tmp_path, strong_s3)
 
 
@@ -308,14 +304,17 @@ async def test_a_killed_run_is_finished_by_the_next(site: Site) -> None:
         site.write(name, text)
     program = (
         "import asyncio, sys; from pathlib import Path\n"
-        "from tests.engine.test_buckets import Site; from trueup.testing.servers import Server\n"
-        "asyncio.run(Site(Path(sys.argv[1]), Server(sys.argv[2]), name=sys.argv[3]).run())\n"
+        "from tests.engine.test_buckets import Site; from tests.services import Service\n"
+        "asyncio.run(Site(Path(sys.argv[1]), Service(sys.argv[2]), name=sys.argv[3]).run())\n"
     )
     command = [sys.executable, "-c", program, str(site.base), site.server.endpoint, site.name]
     for seconds in (0.9, 1.2, 1.5):
-        child = subprocess.Popen(command, cwd=Path(__file__).parents[2], env={**os.environ})
-        time.sleep(seconds)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        await to_thread.run_sync(_killed, command, seconds)
     await site.run()
     assert await site.agree() == data
+
+
+def _killed(command: list[str], after_seconds: float) -> None:
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], env={**os.environ}) as child:
+        time.sleep(after_seconds)
+        child.send_signal(signal.SIGKILL)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tests.services import Service
 
 from trueup.core.errors import StoreError
 from trueup.core.model import Key
@@ -10,7 +11,6 @@ from trueup.protocols import Store
 from trueup.stores.object import ObjectStore
 from trueup.testing import StoreContract
 from trueup.testing.expect import create, refused, rows
-from trueup.testing.servers import Server
 
 pytestmark = pytest.mark.engine
 
@@ -44,7 +44,7 @@ class BucketContract(StoreContract):
 
 class TestStrong(BucketContract):
     @pytest.fixture
-    def store(self, strong_s3: Server, opened: Any) -> Store:
+    def store(self, strong_s3: Service, opened: Any) -> Store:
         self.bucket = opened(strong_s3, remember=MEMORY)
         self.bucket._prober.for_writing()
         return self.bucket
@@ -60,7 +60,7 @@ class TestWeak(BucketContract):
         pytest.skip("the server deletes a folder for a file of its name; no client can mend that")
 
     @pytest.fixture
-    def store(self, weak_s3: Server, opened: Any) -> Store:
+    def store(self, weak_s3: Service, opened: Any) -> Store:
         self.bucket = opened(weak_s3, remember=MEMORY)
         self.bucket._prober.for_writing()
         return self.bucket

@@ -74,7 +74,7 @@ def _first(pattern: str, text: str) -> str:
 def _message(head: str) -> str:
     """The service's sentence, else the deepest cause, else OpenDAL's own sentence."""
     said = _first(r'message: "([^"]+)"', head)
-    cause = _first(r"Source:\s+(.+)", head).split(": ")
+    cause = _first(r"(?:Source:\s+|, source: )(.+)", head).split(": ")
     own = head.partition("\n")[0].partition(" => ")[2]
     text = said or ": ".join(cause[-2:]) or own
     return _SECRET.sub(r"\1***", text.strip())[:_SHOWN]
@@ -131,6 +131,7 @@ _CAUSES: tuple[tuple[str, type[StoreError], str, str], ...] = (
     ("lookup address", Unavailable, "the name of {url} is not known", "correct the endpoint, or look at the network"),
     ("refused", Unavailable, "{url} is not reachable", "is the service running there? correct the endpoint if not"),
     ("tcp connect error", Unavailable, "{url} is not reachable", "look at the network and the endpoint"),
+    ("reading a body", Unavailable, "the answer of {url} broke off", "run the same command again"),
     ("before message length", Unavailable, "the answer of {url} broke off", "run the same command again"),
     ("deserialize xml", Unavailable, "the answer of {url} is not whole", "is the endpoint right? then run this again"),
     (
@@ -207,3 +208,5 @@ def translated(what: str, url: str, bucket: str) -> Iterator[None]:
         yield
     except _failures(exceptions) as error:
         raise fault(type(error).__name__, str(error), what=what, url=url, bucket=bucket) from error
+    except OSError as error:  # what OpenDAL's files raise; the kind is the text's first word
+        raise fault(str(error).partition(" ")[0], str(error), what=what, url=url, bucket=bucket) from error

@@ -95,6 +95,8 @@ class Lease:
             "process": _process(),
         }
         able = bool(abilities.create if expect is None else abilities.replace)
+        if not able and expect is not None and not self._holds(expect):
+            raise PreconditionFailed("somebody else was faster")
         self._bucket.put(LOCK, json.dumps(document).encode(), {"trueup-write": self._id}, only_if(expect, able=able))
         head = self._bucket.head(LOCK)
         if head is None or (abilities.metadata and head.metadata.get("trueupwrite") != self._id):
@@ -122,12 +124,12 @@ class Lease:
             return
         with suppress(StoreError):
             able = bool(self._prober.known.delete)
-            if able or self._is_ours():
+            if able or self._holds(self._token):
                 self._bucket.delete(LOCK, only_if(self._token, able=able))
 
-    def _is_ours(self) -> bool:
+    def _holds(self, token: Token) -> bool:
         head = self._bucket.head(LOCK)
-        return head is not None and head.token == self._token
+        return head is not None and head.token == token
 
 
 def _process() -> dict[str, str | int]:

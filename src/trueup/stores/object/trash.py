@@ -35,10 +35,6 @@ class Bin:
         Raises:
             PreconditionFailed: If another version is there.
         """
-        with self._lock:
-            earlier = self._unsure.pop((trash.run, key, version), None)
-        if earlier is not None:
-            return earlier
         handle = f"{trash.run}/{self._clock.now_ns():016x}-{self._unique()}/{key}"
         try:
             self._bucket.copy(key, FOLDER + handle)
@@ -57,25 +53,28 @@ class Bin:
         with suppress(StoreError):
             self._bucket.delete(FOLDER + handle)
 
-    def unsure(self, key: Key, version: Token, trash: Trash, handle: str) -> None:
-        """Nobody knows whether its original was replaced; a further attempt makes no second copy."""
-        with self._lock:
-            self._unsure[trash.run, key, version] = handle
-
     @contextmanager
     def keeping(self, key: Key, version: Token | None, trash: Trash | None) -> Iterator[Effect]:
         """Keep a version while the block replaces it; if the block fails for sure, it is not kept."""
-        handle = self.keep(key, version, trash) if version is not None and trash is not None else None
-        effect = Effect(handle)
+        if version is None or trash is None:
+            yield Effect(None)
+            return
+        attempt = (trash.run, key, version)
+        with self._lock:
+            earlier = self._unsure.get(attempt)
+        effect = Effect(earlier or self.keep(key, version, trash))
         try:
             yield effect
         except BaseException as error:
-            if handle is not None and version is not None and trash is not None:
-                if effect.may_have_happened and not isinstance(error, PreconditionFailed):
-                    self.unsure(key, version, trash, handle)
-                else:
-                    self.discard(handle)
+            # Once nobody knows whether the original was replaced, the copy may be all that is left of it.
+            if earlier is None and (not effect.may_have_happened or isinstance(error, PreconditionFailed)):
+                self.discard(effect.kept or "")
+            else:
+                with self._lock:
+                    self._unsure[attempt] = effect.kept or ""
             raise
+        with self._lock:
+            self._unsure.pop(attempt, None)
 
     def kept(self) -> list[Discarded]:
         """Everything, by run and key."""
