@@ -18,8 +18,9 @@ demo: $(BASE) ## See it work, on throw-away folders
 	$(BIN)/trueup demo
 
 test: $(DEV) ## Run the tests; core must be covered to the last branch
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/pytest tests/core --numprocesses=auto --cov=trueup.core --cov-report=
 	$(BIN)/coverage report --include='src/trueup/core/*' --fail-under=100
+	$(BIN)/pytest --ignore=tests/core --numprocesses=auto --dist=worksteal
 
 check: $(DEV) ## Lint, check the format, the types, the layers and the reference
 	$(BIN)/ruff check

@@ -302,6 +302,7 @@ def documents() -> Lines:
 
 def _model(module: str, name: str) -> Lines:
     cls = getattr(importlib.import_module(module), name)
+    module = cls.__module__  # wherever it has moved to
     yield f"### {name}"
     yield ""
     yield first_sentence(cls)

@@ -3,7 +3,9 @@
 import hashlib
 import http.client
 import re
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
@@ -350,6 +353,28 @@ def test_a_server_that_is_not_there_is_a_reset() -> None:
             ask(proxy, "GET", "/b/x")
         assert proxy.log[0].status is None
         assert proxy.log[0].ended
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_it_speaks_https_with_a_certificate_of_the_tests(tiny: Tiny, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    options = f"-newkey rsa:2048 -nodes -keyout {key} -out {certificate} -days 2 -subj /CN=127.0.0.1"
+    command = f"openssl req -x509 {options} -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(command.split(" "), check=True, capture_output=True, timeout=20)
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.load_cert_chain(certificate, key)
+    tiny.objects["/b/x"] = b"x" * 300_000
+    with FaultProxy(tiny.address, tls=ours) as proxy:
+        assert proxy.endpoint.startswith("https://")
+        context = ssl.create_default_context(cafile=certificate)
+        trusting = http.client.HTTPSConnection(proxy.address, context=context, timeout=5)
+        trusting.request("GET", "/b/x")
+        assert trusting.getresponse().read() == tiny.objects["/b/x"]
+        trusting.close()
+        distrusting = http.client.HTTPSConnection(proxy.address, context=ssl.create_default_context(), timeout=5)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            distrusting.request("GET", "/b/x")
+        distrusting.close()
 
 
 # -- rules -----------------------------------------------------------------------------------------------------------

@@ -54,6 +54,19 @@ class Filter(Protocol):
         """Whether the item does not belong; nothing below an excluded directory does either."""
         ...
 
+    def excludes_none(self, names: str) -> bool:
+        """Whether certainly all items of a folder belong, so that nobody needs to ask for each; False: ask.
+
+        Args:
+            names: Their names, a NUL before and after each.
+        """
+        ...
+
+    @property
+    def sized(self) -> bool:
+        """Whether `excludes_size` is ever True."""
+        ...
+
     def excludes_size(self, size: int) -> bool:
         """Whether a file of so many bytes is out of bounds. Such a file is not absent, it is nobody's business."""
         ...

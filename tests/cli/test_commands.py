@@ -109,9 +109,18 @@ def test_a_stale_plan_is_refused_and_can_be_applied_in_part(home: Home) -> None:
     (home.site / "a").write_text("changed since")
     assert "TU-STALE" in home("apply", "p", "--yes", code=5).stderr
     assert "share/b" not in home.tree()
-    home("apply", "p", "--yes", "--skip-stale", code=2)
+    result = home("apply", "p", "--yes", "--skip-stale", code=2)
     assert home.tree()["share/b"] == b"b"
     assert "share/a" not in home.tree()
+    assert "applied 1 of 2 changes" in result.stdout
+    assert result.stdout.count("changed   a  upload on remote: local was changed") == 1
+
+
+def test_a_plan_of_which_nothing_matches_any_more_is_not_called_in_sync(home: Home) -> None:
+    (home.site / "a").write_text("a")
+    home("plan", "-o", "p")
+    (home.site / "a").write_text("changed since")
+    assert "applied 0 of 1 change" in home("apply", "p", "--yes", "--skip-stale", code=2).stdout
 
 
 def test_changes_can_be_selected(home: Home) -> None:
@@ -239,6 +248,18 @@ def test_a_guard_refuses_even_with_yes_and_names_its_option(home: Home) -> None:
     assert len(home.tree()) == 10
 
 
+def test_a_disk_that_is_not_mounted_is_a_case_for_the_doctor(home: Home) -> None:
+    for number in range(30):
+        (home.site / f"f{number}").write_text(str(number))
+    home("sync", "--yes")
+    home.share.rename(home.path / "the disk")
+    home.share.mkdir()
+    result = home("sync", "--yes", code=5)
+    assert "next: trueup doctor site\n" in result.stdout
+    assert "trueup sync" not in result.stdout
+    assert "--allow other-root" in result.stdout
+
+
 def test_allow_lets_one_run_pass(home: Home) -> None:
     for number in range(12):
         (home.site / f"f{number}").write_text(str(number))
@@ -364,6 +385,18 @@ def test_conflicts_are_a_document(home: Home) -> None:
     assert json.loads(home("conflicts", "show", "site", "clash", "--json").stdout)["item"]["reason"] == "conflict"
 
 
+def test_an_item_that_is_nowhere_is_no_item_without_a_difference(home: Home) -> None:
+    home.differ()
+    (home.site / "folder").mkdir()
+    result = home("diff", "folder", "site", "share", "clahs", code=64)
+    assert "neither side of site-folder holds clahs - did you mean clash?" in result.stderr
+    assert "try: trueup diff folder site share\n" in result.stderr
+    assert "did you mean folder/?" in home("diff", "site", "folder", code=64).stderr
+    home("diff", "site", "nothing-like-it", code=64)
+    home("sync", "--yes", code=4)
+    assert "no difference" in home("diff", "site", "up").stdout
+
+
 # -- history, undo, trash --------------------------------------------------------------------------------------------
 
 
@@ -392,6 +425,14 @@ def test_what_changed_since_is_left_alone_by_an_undo(home: Home) -> None:
     assert "changed" in result.stdout
     assert home.tree()["share/a"] == b"edited since"
     assert "share/b" not in home.tree()
+
+
+def test_an_undo_of_what_has_all_changed_since_is_no_failure(home: Home) -> None:
+    (home.site / "a").write_text("a")
+    home("sync", "--yes")
+    (home.share / "a").write_text("edited since")
+    home("undo", "last", "--yes", code=2)
+    assert home.tree()["share/a"] == b"edited since"
 
 
 def test_the_trash_is_listed_restored_and_pruned(home: Home, tmp_path: Path) -> None:

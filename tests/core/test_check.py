@@ -11,7 +11,7 @@ from tests.core.plans import adoption, altered, deletion, entry, plan, reported,
 
 from trueup.core import check as module
 from trueup.core.check import FEW, FREE_RESERVE_BYTES, Guard, Limits, check
-from trueup.core.model import DIRECTORY_CONTENT, DIRECTORY_TOKEN, LOCAL, REMOTE, Entry, Unknown
+from trueup.core.model import DIRECTORY_CONTENT, DIRECTORY_TOKEN, LOCAL, REMOTE, Ancestor, Entry, Unknown
 from trueup.core.plan import Observed, Plan
 
 LIMITS = Limits()
@@ -200,7 +200,8 @@ def test_one_unchanged_file_lifts_the_suspicion() -> None:
 
 def test_neither_a_directory_nor_what_is_gone_or_unknown_lifts_the_suspicion() -> None:
     suspicious = all_changed(FEW)
-    directory = replace(altered("d/"), local=Entry(DIRECTORY_TOKEN, DIRECTORY_CONTENT))
+    known = Ancestor(DIRECTORY_TOKEN, DIRECTORY_TOKEN, DIRECTORY_CONTENT)
+    directory = replace(altered("d/"), local=Entry(DIRECTORY_TOKEN, DIRECTORY_CONTENT), ancestor=known)
     gone = replace(altered("gone"), local=None)
     unknown = replace(altered("unknown"), local=Unknown("why"))
     new = upload("new")

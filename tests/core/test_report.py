@@ -50,13 +50,21 @@ def test_all_done_is_zero() -> None:
     assert exit_code(report(ending=Ending.IN_SYNC, of=plan())) == EXIT_OK
 
 
-@pytest.mark.parametrize("status", [Status.FAILED, Status.CHANGED, Status.SKIPPED])
+@pytest.mark.parametrize("status", [Status.FAILED, Status.SKIPPED])
 def test_something_not_done_is_partial_and_nothing_done_is_failed(status: Status) -> None:
     assert exit_code(report(Status.DONE, status)) == EXIT_PARTIAL
     assert report(Status.DONE, status).partial
     assert exit_code(report(status)) == EXIT_FAILED
     assert not report(status).partial
     assert not report(status).ok
+
+
+def test_what_somebody_else_has_changed_is_partial_and_no_failure() -> None:
+    assert exit_code(report(Status.CHANGED)) == EXIT_PARTIAL
+    assert exit_code(report(Status.CHANGED, Status.SKIPPED)) == EXIT_PARTIAL
+    assert exit_code(report(Status.DONE, Status.CHANGED)) == EXIT_PARTIAL
+    assert exit_code(report(Status.CHANGED, Status.FAILED)) == EXIT_FAILED
+    assert not report(Status.CHANGED).ok
 
 
 def test_what_a_plan_leaves_open_shows_in_the_exit_code() -> None:

@@ -228,6 +228,7 @@ def test_where_one_kind_is_blocked_the_other_stays(blocked: str) -> None:
         world.places[LOCAL].names = Names(problem=lambda key: "no" if key.startswith(blocked) else None)
         found = run(world, Policy(deletes=deletes))
         assert found[blocked] == "blocked"
+        assert "kind_conflict" not in found.values()
         if blocked == "x/a":  # the directory itself can be made
             assert held(world, LOCAL) == {"x/"}
         else:
@@ -461,5 +462,8 @@ def test_hostile_keys_of_a_bucket_are_no_groups() -> None:
     for key in ("a//b", "a/", "//", "/lead", "../e"):
         world.put(REMOTE, Key(key), "" if key.endswith("/") else "bytes")
     world.places[LOCAL].names = Names(problem=lambda key: None if key == "a/" else "hostile")
-    found = run(world, Policy())
+    found = run(world.copy(), Policy())
     assert found == {"../e": "blocked", "/lead": "blocked", "//": "blocked", "a/": "create", "a//b": "blocked"}
+    del world.places[REMOTE].items[Key("a/")]
+    world.put(LOCAL, Key("a/"), "")
+    assert run(world, Policy()) == found

@@ -20,6 +20,7 @@ from trueup.core.plan import Item, Plan
 from trueup.core.report import Report
 from trueup.core.strategy import Conflict, Deletes, Policy
 from trueup.engine.ambient import Ambient
+from trueup.engine.job import Job
 from trueup.engine.run import Confirm
 from trueup.engine.wrap import Wrapper
 from trueup.protocols import Source, Store, Trash, Written
@@ -41,9 +42,11 @@ class WrappedEngine(Engine):
         super().__init__(state_dir=state, ambient=ambient)
         self._wrap = wrap
 
-    def _open_sides(self, spec: Folders) -> dict[Side, Store]:
-        sides = super()._open_sides(spec)
-        return {side: self._wrap(side, store) for side, store in sides.items()} if self._wrap else sides
+    async def _job(self, target: str | Folders, *, allow: Iterable[Guard] = ()) -> Job:
+        job = await super()._job(target, allow=allow)
+        if self._wrap is None:
+            return job
+        return replace(job, stores={side: self._wrap(side, store) for side, store in job.stores.items()})
 
 
 @dataclass

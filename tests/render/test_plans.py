@@ -89,6 +89,26 @@ def test_the_next_command_can_be_typed(keys: list[str], command: str) -> None:
     assert next_command(plan([part for part in everything() if part.key in keys]), WORDS) == command
 
 
+@pytest.mark.parametrize(
+    ("guards", "command"),
+    [
+        ([Guard.OTHER_ROOT, Guard.EMPTIED, Guard.MAX_DELETE], "next: trueup doctor photos"),
+        ([Guard.EMPTIED], "next: trueup doctor photos"),
+        ([Guard.MAX_DELETE], "next: trueup plan photos --direction pull -v"),
+    ],
+)
+def test_a_refused_plan_leads_to_a_closer_look_and_never_past_the_guard(guards: list[Guard], command: str) -> None:
+    made = plan([part for part in everything() if part.key == "gone.txt"])
+    refusals = [Refusal(guard, "why") for guard in guards]
+    assert next_command(made, WORDS, refusals) == command
+    assert next_command(made, replace(WORDS, next="next: trueup apply x"), refusals) == command
+
+
+def test_a_refused_undo_leads_to_a_closer_look() -> None:
+    made = plan(everything(), undoes="r7")
+    assert next_command(made, WORDS, [Refusal(Guard.FREE_SPACE, "full")]) == "next: trueup undo r7 --dry-run -v"
+
+
 def test_the_next_command_can_be_set_or_left_out() -> None:
     made = plan(everything())
     assert "trueup apply x" in plain(footer(made, replace(WORDS, next="next: trueup apply x")))

@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.render.samples import entry, everything, item, plan, put
+from tests.render.samples import entry, everything, item, plan, put, step
 
-from trueup.core.model import REMOTE
-from trueup.core.plan import Observed, Plan
+from trueup.core.model import LOCAL, REMOTE
+from trueup.core.plan import Observed, Phase, Plan
 from trueup.core.reconcile import Reason
 from trueup.core.report import Ending, Outcome, Report, Status
-from trueup.render.plans import SHOWN, Words
+from trueup.core.table import Verb
+from trueup.render.plans import SHOWN, Words, plan_lines
 from trueup.render.reports import outcome_line, report_lines
 from trueup.render.text import plain
 
@@ -67,6 +68,32 @@ def test_remembering_is_no_change() -> None:
     assert "813 items the same, which is now remembered" in text_of(
         Report(made, Ending.APPLIED, "r1", outcomes(made), seconds=1)
     )
+
+
+def test_what_is_forgotten_is_not_counted_as_the_same() -> None:
+    gone = item("gone.txt", Reason.ADOPT, None, None, step("gone.txt", LOCAL, Verb.ADOPT), phase=Phase.AGREE)
+    made = plan([gone])
+    assert text_of(Report(made, Ending.IN_SYNC)) == (
+        "photos  in sync: 812 items the same; 1 on neither side, now forgotten\n"
+    )
+    assert "forget    gone.txt" in plain(plan_lines(made, WORDS, verbose=1))
+    assert "1 to forget  = 812 same" in plain(plan_lines(made, WORDS))
+
+
+def test_an_item_of_several_steps_has_one_line_which_says_why() -> None:
+    made = plan([part for part in everything() if part.key in ("both.txt", "there.txt")])
+    sibling, *others = (done for part in made.items for done in part.steps if part.key == "both.txt")
+    results = (
+        *(Outcome(done.id, done.key, Status.SKIPPED, "something it needs was not done") for done in others),
+        Outcome(sibling.id, sibling.key, Status.FAILED, "disk full", "TU-NO-SPACE"),
+        *(outcome for outcome in outcomes(made, there=Status.CHANGED) if outcome.key == "there.txt"),
+    )
+    report = Report(made, Ending.APPLIED, "r1", results)
+    lines = text_of(report).splitlines()[1:]
+    assert [text.split()[1] for text in lines] == ["failed", "changed"]
+    assert "disk full" in lines[0]
+    assert "download on local" in lines[1]
+    assert text_of(report, verbose=1).count("skipped") == len(others)
 
 
 def test_declined_and_interrupted_are_told_apart() -> None:

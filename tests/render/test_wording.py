@@ -1,16 +1,35 @@
 """No reason, verb, status or guard without words."""
 
+from dataclasses import replace
+
 import pytest
-from tests.render.samples import DIRECTORY, entry, item, plan, step
+from tests.render.samples import ANCESTOR, DIRECTORY, entry, item, plan, step
 
 from trueup.core.check import Guard
-from trueup.core.model import LOCAL, REMOTE, Key, Side, Unknown
+from trueup.core.model import LOCAL, REMOTE, Ancestor, Key, Side, Token, Unknown
 from trueup.core.plan import Ref, Step
 from trueup.core.reconcile import Reason
 from trueup.core.report import Status
 from trueup.core.strategy import Deletes, Direction, Policy
 from trueup.core.table import Verb
-from trueup.render.wording import GUARDS, IDLE_MARKS, MARKS, REASONS, STATUSES, Mark, reason_text, step_mark
+from trueup.render.wording import (
+    CONFLICT,
+    DELETE,
+    GUARDS,
+    IDLE_MARKS,
+    KEEP,
+    MARKS,
+    REASONS,
+    SAVE,
+    SIBLING,
+    SKIP,
+    STATUSES,
+    UPLOAD,
+    Mark,
+    counted,
+    reason_text,
+    step_mark,
+)
 
 
 def test_every_reason_has_wording() -> None:
@@ -72,7 +91,44 @@ def test_a_mark_without_a_sign_is_its_word() -> None:
 
 
 def test_both_deleted_is_forgotten_not_remembered() -> None:
-    assert reason_text(item("a", Reason.ADOPT), plan([])) == "gone from both sides: forgotten"
+    text = reason_text(item("a", Reason.ADOPT), plan([]))
+    assert text == "gone from both sides, or no longer part of the target: forgotten"
+
+
+def test_what_is_forgotten_for_a_change_of_kind_is_not_called_the_same() -> None:
+    text = reason_text(item("a/b", Reason.ADOPT, entry(), None, step("a/b", LOCAL, Verb.ADOPT)), plan([]))
+    assert "forgotten" in text
+    assert "same" not in text
+
+
+@pytest.mark.parametrize(
+    ("mark", "one", "many"),
+    [
+        (DELETE, "- 1 delete", "- 5 deletes"),
+        (SAVE, "1 saved to the trash", "5 saved to the trash"),
+        (SIBLING, "1 sibling", "5 siblings"),
+        (SKIP, "1 skipped", "5 skipped"),
+        (CONFLICT, "! 1 conflict", "! 5 conflicts"),
+        (KEEP, "1 stays as it is", "5 stay as they are"),
+        (UPLOAD, "> 1 up", "> 5 up"),
+    ],
+)
+def test_counts_are_words_that_a_newcomer_understands(mark: Mark, one: str, many: str) -> None:
+    assert (counted(mark, 1), counted(mark, 5)) == (one, many)
+
+
+def test_a_change_of_kind_on_one_side_is_named() -> None:
+    file, folder = entry(1000, "0ace"), DIRECTORY
+    becomes_folder = item("a", Reason.LOCAL_WINS, None, file, step("a", REMOTE, Verb.REPLACE_KIND, expect="r1"))
+    becomes_folder = replace(becomes_folder, ancestor=ANCESTOR)
+    assert reason_text(becomes_folder, plan([becomes_folder])) == "became a folder on local"
+    becomes_file = item("b", Reason.REMOTE_WINS, None, file, step("b", LOCAL, Verb.REPLACE_KIND, file, expect="d"))
+    gone = item("b/", Reason.REMOTE_WINS, folder, None, ancestor=Ancestor(Token("d"), Token("d"), folder.content))
+    assert reason_text(becomes_file, plan([becomes_file, gone])) == "became a file on remote"
+    never = reason_text(becomes_file, plan([becomes_file]))
+    assert never == "the sides differ: remote wins; takes the place of a folder"
+    edited = replace(becomes_folder, remote=entry(1000, "beef"))
+    assert reason_text(edited, plan([edited])) == "the sides differ: local wins; a folder takes its place"
 
 
 def test_a_first_meeting_is_no_change() -> None:

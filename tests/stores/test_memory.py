@@ -221,6 +221,11 @@ async def test_files_and_directories_are_asked_for_by_their_own_kind_of_name(clo
 
 
 class NoLogs:
+    sized = True
+
+    def excludes_none(self, names: str) -> bool:
+        return False
+
     def excludes(self, path: str, *, directory: bool) -> bool:
         return path.endswith("cache") if directory else path.endswith(".log")
 

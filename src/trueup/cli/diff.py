@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import unified_diff
+from difflib import get_close_matches, unified_diff
 
 import click
 
@@ -87,6 +87,8 @@ def diff(session: Session, *, words: tuple[str, ...], overrides: Overrides, exit
         no_more(rest[1:])
         plan = await runner.engine.plan(target.spec)
         items = _items(plan, Key(rest[0]) if rest else None)
+        if rest:
+            await _require(runner, target, Key(rest[0]), plan)
         runner.display.close()
         entries = []
         for key, item in items:
@@ -115,6 +117,30 @@ def _items(plan: Plan, key: Key | None) -> list[tuple[Key, Item | None]]:
     if key is not None:
         return [(key, table.get(key))]
     return [(k, item) for k, item in table.items() if not is_directory(k) and _differs(item)]
+
+
+async def _require(runner: Runner, target: Chosen, key: Key, plan: Plan) -> None:
+    """Refuse a key that nothing has: a mistyped name must not look like an item without a difference.
+
+    Raises:
+        UsageError: If no side holds it, and the plan does not speak of it.
+    """
+    names = [item.key for item in plan.items]
+    if key in names or is_directory(key):
+        return
+    for side in (LOCAL, REMOTE):
+        try:
+            await runner.engine.content(target.spec, side, key, limit=1)
+        except NotFound:
+            continue
+        return
+    near = [f"{key}/"] if f"{key}/" in names else get_close_matches(key, names, n=3)
+    why = f"did you mean {' or '.join(near)}?" if near else "names are those that the plan shows, from the root on"
+    raise UsageError(
+        f"neither side of {target.spec.name} holds {key}",
+        why=why,
+        attempt=f"trueup diff {target.words.target}{target.words.flags}",
+    )
 
 
 def _differs(item: Item) -> bool:

@@ -239,5 +239,5 @@ def read_plan(path: Path) -> Plan:
         return plan_from_json(json.loads(text))
     except OSError as error:
         raise UsageError(f"{path} cannot be read", why=error.strerror or str(error)) from error
-    except ValueError as error:
+    except (ValueError, CodecError) as error:
         raise CodecError(f"{path} is not a plan", why=str(error), attempt="trueup plan NAME -o FILE") from error

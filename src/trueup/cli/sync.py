@@ -154,9 +154,11 @@ class Asked:
         Raises:
             UsageError: If the question is due and nobody can be asked. Nothing has been done.
         """
+        if not plan.changes:
+            return True  # to remember that the sides agree nobody has to be asked
         present_plan(self.runner, plan, replace(self.words, next=None))
         self.shown = True
-        if plan.changes and not self.yes and not self.needless(plan):
+        if not self.yes and not self.needless(plan):
             question = changes_question(plan)
             self.runner.require_terminal(question)
             session = self.runner.session

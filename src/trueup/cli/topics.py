@@ -13,7 +13,7 @@ from trueup.core.errors import UsageError
 EXIT_CODES = {
     0: "in sync, or all applied",
     1: "failed, nothing succeeded; or a whole side could not be seen",
-    2: "partial: some was done, some was not; or items could not be judged",
+    2: "partial: some was done, some was not; or somebody was faster; or items could not be judged",
     3: "drift found (read-only commands with --exit-code, which --quiet implies); or you declined",
     4: "conflicts wait for a person",
     5: "refused by a guard, a stale plan, or a damaged state",

@@ -143,10 +143,7 @@ def spell(difference: Difference) -> str | LookCloser:
     remote = _content(difference.remote)
     local_is = _same(ancestor, local)
     remote_is = _same(ancestor, remote)
-    # Two sides that both equal the ancestor equal each other: no bytes need to be read to know it.
-    sides_are = True if local_is and remote_is else _same(local, remote)
-    if {local_is, remote_is} == {True, False}:
-        sides_are = False
+    sides_are = _same(local, remote)
     if None in (local_is, remote_is, sides_are):
         return _unclear(difference, {LOCAL: local_is, REMOTE: remote_is}, sides_are=sides_are)
     mine = None if local is None else 0 if local_is else 1

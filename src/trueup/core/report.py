@@ -104,7 +104,9 @@ def _outcome_codes(report: Report) -> list[int]:
     counts = report.counts
     if not counts[Status.FAILED] + counts[Status.CHANGED] + counts[Status.SKIPPED]:
         return []
-    return [EXIT_PARTIAL if counts[Status.DONE] else EXIT_FAILED]
+    # Nothing failed where somebody else's version was there: plan again.
+    superseded = counts[Status.CHANGED] and not counts[Status.FAILED]
+    return [EXIT_PARTIAL if counts[Status.DONE] or superseded else EXIT_FAILED]
 
 
 def plan_exit_code(plan: Plan, *, drift: bool) -> int:

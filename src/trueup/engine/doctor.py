@@ -53,7 +53,7 @@ async def _state(directory: Path, opened: Callable[[], Awaitable[State]], ambien
     try:
         state = await opened()
         answer = await ambient.threads(state.check)
-        free = shutil.disk_usage(directory).free
+        free = (await ambient.threads(shutil.disk_usage, directory)).free
     except TrueupError as error:
         return Diagnosis("state", ok=False, detail=str(error), fix=error.attempt)
     if answer != "ok":

@@ -7,19 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from trueup.core.errors import NoSpace, PreconditionFailed, StoreError
+from trueup.core.errors import NoSpace, PreconditionFailed, StoreError, TrueupError
 from trueup.core.model import (
-    DIRECTORY_CONTENT,
     DIRECTORY_TOKEN,
-    LOCAL,
-    REMOTE,
-    Ancestor,
-    Content,
     Entry,
     Key,
-    Kind,
     Side,
-    Token,
     is_directory,
     key_bytes,
 )
@@ -27,9 +20,10 @@ from trueup.core.plan import Item, Phase, Plan, Ref, Step
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
+from trueup.engine.agree import adopted, trusted, written
+from trueup.engine.groups import ungrouped
 from trueup.engine.job import Job, Progress
 from trueup.engine.journal import Finished, RunState
-from trueup.engine.observe import trusted
 from trueup.engine.wrap import Retrying
 from trueup.protocols import Source, Store, Trash, Written
 
@@ -48,7 +42,8 @@ async def execute(plan: Plan, job: Job) -> Report:
     now_ns = job.ambient.clock.now_ns()
     await job.ambient.threads(job.journal.begin, run, number, plan, job.command, now_ns)
     execution = _Execution(plan, job, run, number)
-    stopped = await execution.phases()
+    with ungrouped(TrueupError):
+        stopped = await execution.phases()
     outcomes = tuple(execution.outcomes())
     report = Report(
         plan,
@@ -59,6 +54,14 @@ async def execute(plan: Plan, job: Job) -> Report:
     )
     await job.ambient.threads(job.journal.end, run, _state(report), job.ambient.clock.now_ns())
     return report
+
+
+async def remember(plan: Plan, job: Job) -> None:
+    """Remember what both sides agree on already. Nothing is written on a side, so it is no run of the history."""
+    number = await job.ambient.threads(job.state.remember_target, job.target)
+    await job.ambient.threads(job.state.keep_damaged, number, plan.damaged_ancestors)
+    agreed = [adopted(job, item, plan.made_ns) for item in plan.items if item.phase is Phase.AGREE and item.steps]
+    await job.ambient.threads(job.state.set_ancestors, number, agreed)
 
 
 async def _mark_roots(job: Job, number: int, plan: Plan) -> None:
@@ -147,22 +150,12 @@ class _Execution:
         """Nothing to write: both sides hold the same, or nothing, already."""
         outcomes = tuple(Outcome(step.id, step.key, Status.DONE) for step in item.steps)
         self.results[n] = outcomes
-        ancestor = None
-        if isinstance(item.local, Entry) and isinstance(item.remote, Entry):
-            kind, size = item.local.content.kind, item.local.content.size
-            fingerprint = item.local.content.fingerprint or item.remote.content.fingerprint
-            content = DIRECTORY_CONTENT if kind is Kind.DIRECTORY else Content(kind, size, fingerprint)
-            local, remote = (
-                self._trusted(side, entry.token, entry.modified_ns, self.plan.made_ns)
-                for side, entry in ((LOCAL, item.local), (REMOTE, item.remote))
-            )
-            ancestor = Ancestor(local, remote, content)
-        return Finished(n, outcomes, ((item.key, ancestor),))
+        return Finished(n, outcomes, (adopted(self.job, item, self.plan.made_ns),))
 
     async def _item(self, n: int, item: Item) -> Finished:
         begun_ns = self.job.ambient.clock.now_ns()
         outcomes: list[Outcome] = []
-        written: dict[str, Written] = {}
+        results: dict[str, Written] = {}
         saves = [step for step in item.steps if step.verb is Verb.SAVE]
         for step in item.steps:
             if step.verb is Verb.SAVE:
@@ -175,7 +168,7 @@ class _Execution:
             outcome, result = await self._attempt(step, keep=keep)
             outcomes.append(outcome)
             if result is not None:
-                written[step.id] = result
+                results[step.id] = result
                 self.done.add(step.id)
         outcomes += [_save_outcome(save, item, outcomes) for save in saves]
         self.done.update(outcome.step for outcome in outcomes if outcome.status is Status.DONE)
@@ -184,7 +177,8 @@ class _Execution:
         self.results[n] = ordered
         self._report(item, ordered)
         complete = all(outcome.status is Status.DONE for outcome in ordered)
-        return Finished(n, ordered, tuple(self._agreements(item, written, begun_ns)) if complete else ())
+        agreed = tuple(written(self.job, self.plan, item, results, begun_ns)) if complete else ()
+        return Finished(n, ordered, agreed)
 
     def _report(self, item: Item, outcomes: Sequence[Outcome]) -> None:
         self.items_done += 1
@@ -253,56 +247,23 @@ class _Execution:
         try:
             return await store.write(step.key, self._source(value), expect=None, trash=None)
         except PreconditionFailed:
-            found = await self._there_already(store, step.key, value)
+            found = await self._there_already(store, step, value)
             if found is None:
                 raise
             return found
 
-    async def _there_already(self, store: Store, key: Key, value: Ref) -> Written | None:
+    async def _there_already(self, store: Store, step: Step, value: Ref) -> Written | None:
         wanted = value.content.fingerprint
-        entry = await store.stat(key)
+        entry = await store.stat(step.key)
         if entry is None or entry.content.size != value.content.size or (wanted is None and value.kept is not None):
             return None
         now_ns = self.job.ambient.clock.now_ns()
-        if not trusted(entry.token, entry.modified_ns, now_ns, store.properties.tick_ns):
+        if not trusted(self.job, step.side, entry.token, modified_ns=entry.modified_ns, observed_ns=now_ns):
             return None  # so young that its version would not show another edit: the next run looks at it
-        found = await store.fingerprint(key, entry.token)
+        found = await store.fingerprint(step.key, entry.token)
         if found != (wanted or await self.stores[value.side].fingerprint(value.key, value.token)):
             return None
         return Written(entry.token, found)
-
-    # -- agreements ----------------------------------------------------------------------------------------------
-
-    def _agreements(
-        self, item: Item, written: Mapping[str, Written], begun_ns: int
-    ) -> Iterator[tuple[Key, Ancestor | None]]:
-        """What both sides hold now that the item is done: what was written, not what may be there by now."""
-        if self.plan.undoes is not None:
-            yield item.key, item.agreed
-            return
-        siblings = [step for step in item.steps if step.verb is Verb.SIBLING]
-        if len(siblings) == len(SIDES):
-            yield siblings[0].key, self._copied(siblings, written, begun_ns)
-        writes = [step for step in item.steps if step.verb in (Verb.PUT, Verb.REPLACE_KIND, Verb.DELETE)]
-        if writes:
-            gone = all(step.value is None for step in writes)
-            yield item.key, None if gone else self._copied(writes, written, begun_ns)
-
-    def _copied(self, steps: Sequence[Step], written: Mapping[str, Written], begun_ns: int) -> Ancestor:
-        """What was written, and the version that it was read from; times are copied with the content."""
-        value = next(step.value for step in steps if step.value is not None)
-        tokens, fingerprint = {value.side: value.token}, value.content.fingerprint
-        for step in steps:
-            result = written[step.id]
-            tokens[step.side] = result.token or DIRECTORY_TOKEN
-            fingerprint = result.fingerprint or fingerprint
-        kind, size = value.content.kind, value.content.size
-        content = DIRECTORY_CONTENT if kind is Kind.DIRECTORY else Content(kind, size, fingerprint)
-        local, remote = (self._trusted(side, tokens[side], value.modified_ns, begun_ns) for side in SIDES)
-        return Ancestor(local, remote, content)
-
-    def _trusted(self, side: Side, token: Token, modified_ns: int, observed_ns: int) -> Token:
-        return trusted(token, modified_ns, observed_ns, self.job.stores[side].properties.tick_ns)
 
     # -- the journal ---------------------------------------------------------------------------------------------
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from pathspec import GitIgnoreSpec
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 DEFAULT_EXCLUDES = (
     ".git/",
@@ -29,6 +31,43 @@ DEFAULT_EXCLUDES = (
 IGNORE_FILE = ".trueupignore"
 
 
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """Patterns on base names, sorted by what they cost: 0.5 microseconds a name, one expression for all takes 1.4."""
+
+    patterns: tuple[str, ...]
+    literal: frozenset[str]
+    suffixes: tuple[str, ...]
+    others: re.Pattern[str] | None
+
+    @classmethod
+    def of(cls, patterns: Sequence[str]) -> _Names:
+        literal = [name for name in patterns if not _WILD.search(name)]
+        suffixes = [name[1:] for name in patterns if name.startswith("*") and not _WILD.search(name[1:])]
+        others = [translate(name) for name in patterns if _WILD.search(name.removeprefix("*"))]
+        return cls(
+            tuple(patterns), frozenset(literal), tuple(suffixes), re.compile("|".join(others)) if others else None
+        )
+
+    def match(self, name: str) -> bool:
+        return (
+            name in self.literal
+            or name.endswith(self.suffixes)
+            or (self.others is not None and self.others.match(name) is not None)
+        )
+
+
+def _spec(patterns: Sequence[str]) -> GitIgnoreSpec:
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(patterns)
+
+
+_WILD = re.compile(r"[*?\[]")
+_ODD = re.compile(r"[/\\!\s\[]")
+"""What the fast way does not understand as git does: paths, escapes, negations, blanks, sets of characters."""
+
+
 class PatternFilter:
     """Implements `trueup.protocols.Filter`.
 
@@ -47,39 +86,58 @@ class PatternFilter:
         min_size: int | None = None,
         max_size: int | None = None,
     ) -> None:
-        self._include = GitIgnoreSpec.from_lines(include) if include else None
+        self._include = _spec(include) if include else None
         self._patterns = tuple(exclude)
-        self._exclude = GitIgnoreSpec.from_lines(exclude)
+        # pathspec takes a tenth of the time of a `trueup status` to import: only where it is needed.
+        self._exclude = _spec(exclude) if self._plain is None else None
         self._min_size = min_size or 0
         self._max_size = max_size if max_size is not None else 1 << 63
 
     @cached_property
-    def _plain(self) -> tuple[re.Pattern[str] | None, re.Pattern[str] | None] | None:
-        """Patterns without a slash inside as one expression on base names (for files, for directories).
+    def _plain(self) -> tuple[_Names, _Names] | None:
+        """Patterns without a slash inside, on base names (for files, for directories).
 
         pathspec tries pattern by pattern on the whole path: ten times the cost of all else in a scan. None if a
         pattern needs it: a path, a negation.
         """
         names = [pattern for pattern in self._patterns if pattern.strip() and not pattern.startswith("#")]
-        if any(re.search(r"[/\\!\s]", name[:-1] + name[-1].replace("/", "")) for name in names):
+        if any(_ODD.search(name.removesuffix("/")) for name in names):
             return None
-        both = [translate(name) for name in names if not name.endswith("/")]
-        directories = both + [translate(name[:-1]) for name in names if name.endswith("/")]
-        return (
-            re.compile("|".join(both)) if both else None,
-            re.compile("|".join(directories)) if directories else None,
-        )
+        both = [name for name in names if not name.endswith("/")]
+        return _Names.of(both), _Names.of([name.removesuffix("/") for name in names])
 
     def excludes(self, path: str, *, directory: bool) -> bool:
         """As `trueup.protocols.Filter.excludes`."""
         plain = self._plain
         if plain is not None:
-            expression = plain[directory]
-            if expression is not None and expression.match(path.rpartition("/")[2]):
+            if plain[directory].match(path.rpartition("/")[2]):
                 return True
-        elif self._exclude.match_file(path + "/" if directory else path):
+        elif self._exclude is not None and self._exclude.match_file(path + "/" if directory else path):
             return True
         return self._include is not None and not directory and not self._include.match_file(path)
+
+    @cached_property
+    def _hits(self) -> tuple[tuple[str, ...], re.Pattern[str]] | None:
+        """What a name that some pattern may match shows among names with a NUL around each; None: no telling."""
+        if self._plain is None or self._include is not None or any("[" in pattern for pattern in self._patterns):
+            return None
+        names = self._plain[True]  # what is excluded as a file is excluded as a directory too, and more
+        wild = [name for name in names.patterns if name not in names.literal and name[1:] not in names.suffixes]
+        whole = [re.escape(name) for name in sorted(names.literal)]
+        whole += [re.escape(name).replace(r"\*", "[^\0]*").replace(r"\?", "[^\0]") for name in wild]
+        return tuple(f"{suffix}\0" for suffix in names.suffixes), re.compile(f"\0(?:{'|'.join(whole) or '(?!)'})\0")
+
+    def excludes_none(self, names: str) -> bool:
+        """As `trueup.protocols.Filter.excludes_none`; 0.1 microseconds a name."""
+        if self._hits is None:
+            return False
+        suffixes, whole = self._hits
+        return not any([suffix in names for suffix in suffixes]) and whole.search(names) is None  # noqa: C419
+
+    @property
+    def sized(self) -> bool:
+        """As `trueup.protocols.Filter.sized`."""
+        return self._min_size > 0 or self._max_size < 1 << 63
 
     def excludes_size(self, size: int) -> bool:
         """As `trueup.protocols.Filter.excludes_size`."""
@@ -99,6 +157,15 @@ class Below:
     def excludes(self, path: str, *, directory: bool) -> bool:
         """As `trueup.protocols.Filter.excludes`."""
         return self.inner.excludes(f"{self.root}/{path}", directory=directory)
+
+    def excludes_none(self, names: str) -> bool:
+        """As `trueup.protocols.Filter.excludes_none`; only patterns on base names can tell, wherever the root is."""
+        return self.inner.excludes_none(names)
+
+    @property
+    def sized(self) -> bool:
+        """As `trueup.protocols.Filter.sized`."""
+        return self.inner.sized
 
     def excludes_size(self, size: int) -> bool:
         """As `trueup.protocols.Filter.excludes_size`."""

@@ -136,7 +136,8 @@ class Journal:
         """
         with self._state.reading() as connection:
             if name == "last":
-                rows = connection.execute(f"{_SUMMARY} ORDER BY runs.started_ns DESC, runs.id DESC LIMIT 1").fetchall()
+                query = f"{_SUMMARY} WHERE {_WROTE} ORDER BY runs.started_ns DESC, runs.id DESC LIMIT 1"
+                rows = connection.execute(query).fetchall()
             else:
                 pattern = "".join("\\" + char if char in "\\%_" else char for char in name) + "%"
                 rows = connection.execute(f"{_SUMMARY} WHERE runs.id LIKE ? ESCAPE '\\'", (pattern,)).fetchall()
@@ -177,6 +178,10 @@ _SUMMARY = (
     "SELECT runs.id, targets.id, targets.name, runs.command, runs.started_ns, runs.finished_ns, runs.state, runs.undoes"
     " FROM runs JOIN targets ON targets.n = runs.target"
 )
+
+
+_WROTE = """EXISTS (SELECT 1 FROM items WHERE run = runs.id AND outcomes LIKE '%"status": "done"%')"""
+"""Runs of which something was carried out: ``last`` means the last one that can be taken back."""
 
 
 def _dump(outcomes: Iterable[Outcome]) -> str:

@@ -10,10 +10,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from trueup.core.errors import NotFound, PreconditionFailed, StateDamaged, StoreError
+from trueup.core.errors import NotFound, PreconditionFailed, StateDamaged, StoreError, TrueupError
 from trueup.core.merge import Merge, Suspect, Tally
 from trueup.core.model import (
-    DIRECTORY_TOKEN,
     LOCAL,
     OPAQUE_KINDS,
     REMOTE,
@@ -35,6 +34,8 @@ from trueup.core.plan import Observed
 from trueup.core.reconcile import LookCloser, Reason, reconcile
 from trueup.core.table import Act, Rule, Verb
 from trueup.core.tree import SIDES, Finding
+from trueup.engine.agree import trusted
+from trueup.engine.groups import ungrouped
 from trueup.engine.job import Job, Progress
 from trueup.engine.spool import spooled
 from trueup.engine.streams import Batch, Chunk, OutOfOrder, in_step
@@ -62,17 +63,6 @@ class Observation:
         return not self.lost
 
 
-def trusted(token: Token, modified_ns: int, observed_ns: int, tick_ns: int) -> Token:
-    """The token, or the empty one if a later edit could bear the same.
-
-    An edit within the clock's granularity of the last one changes neither size nor time (the racy timestamp of
-    version control systems): a file that young is looked at again next time.
-    """
-    if not tick_ns or token == DIRECTORY_TOKEN or modified_ns < observed_ns - tick_ns:
-        return token
-    return UNTRUSTED
-
-
 async def observe(job: Job) -> Observation:
     """Compare both sides with their ancestor.
 
@@ -86,9 +76,10 @@ async def observe(job: Job) -> Observation:
     unordered = {side for side in SIDES if not job.stores[side].properties.ordered}
     while True:
         try:
-            return await _Observer(job, await job.number(), frozenset(unordered)).run()
-        except* OutOfOrder as group:
-            unordered.add(Side(str(group.exceptions[0])))
+            with ungrouped(OutOfOrder, TrueupError):
+                return await _Observer(job, await job.number(), frozenset(unordered)).run()
+        except OutOfOrder as error:
+            unordered.add(Side(str(error)))
 
 
 class _Observer:
@@ -176,6 +167,7 @@ class _Observer:
         ancestor = difference.ancestor
         tokens = tuple(self.trusted(side, difference.side(side)) for side in SIDES)
         if ancestor is None or tokens == (ancestor.local, ancestor.remote) or UNTRUSTED in tokens:
+            self.found.merge.agreed += 1
             return None
         return Finding(difference, Rule(Reason.AGREE, (Act(Verb.ADOPT, LOCAL),)))
 
@@ -183,7 +175,7 @@ class _Observer:
         """The token worth remembering for what was seen."""
         if not isinstance(seen, Entry):
             return UNTRUSTED
-        return trusted(seen.token, seen.modified_ns, self.started_ns, self.job.stores[side].properties.tick_ns)
+        return trusted(self.job, side, seen.token, modified_ns=seen.modified_ns, observed_ns=self.started_ns)
 
     async def _enrich(self, suspects: Sequence[Suspect]) -> list[Difference]:
         """Add what is remembered: the ancestors' content, and cached digests of what is there."""
@@ -311,8 +303,9 @@ class _Observer:
 
 async def _without_directories(listing: AsyncIterator[list[Row]]) -> AsyncIterator[list[Row]]:
     """Where one side has no directories there is nothing to agree on about the other's."""
-    async for batch in listing:
-        yield [row for row in batch if row[2] is not Kind.DIRECTORY]
+    async with aclosing(listing):  # type: ignore[type-var]  # it is a generator
+        async for batch in listing:
+            yield [row for row in batch if row[2] is not Kind.DIRECTORY]
 
 
 def _news(difference: Difference, side: Side) -> Entry | None:

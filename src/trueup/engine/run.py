@@ -9,18 +9,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
-from filelock import FileLock, Timeout
 
 from trueup.core.check import Refusal, check
 from trueup.core.errors import Locked, PlanRefused
-from trueup.core.plan import Item, Plan, build_items
+from trueup.core.model import Key
+from trueup.core.plan import Plan, build_items
 from trueup.core.report import Ending, Report
 from trueup.core.tree import SIDES, settle
-from trueup.engine.execute import execute, settle_killed
+from trueup.engine.execute import execute, remember, settle_killed
 from trueup.engine.job import Job
 from trueup.engine.observe import Observation, observe
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 Confirm = Callable[[Plan], Awaitable[bool]]
 """Is shown the plan; False ends the run with nothing done."""
@@ -38,23 +42,21 @@ async def run(job: Job, *, confirm: Confirm) -> Report:
         Locked: If another run holds the target.
         StoreError: If a side cannot be looked at at all.
     """
-    async with held(job):
+    async with held(job) as killed:
         plan = selected(build_plan(job, await observe(job.protected())), job)
-        if not plan.needs_apply:
-            await tidy(job)
-            return Report(plan, Ending.IN_SYNC)
         refuse(plan, check(plan, job.limits, allow=job.allow))
-        if plan.changes and not await confirm(plan):
+        if killed and not plan.changes:
+            async with writing(job):
+                pass  # it keeps what they left under temporary names
+        if not plan.needs_apply:
+            return Report(plan, Ending.IN_SYNC)
+        if not await confirm(plan):
             return Report(plan, Ending.DECLINED)
-        await tidy(job)
-        return await execute(plan, job)
-
-
-async def tidy(job: Job) -> None:
-    """Keep what killed runs left under temporary names, now that the listing has come across it."""
-    for side in SIDES:
-        if job.policy.direction.writes(side):
-            await job.stores[side].clean()
+        if not plan.changes:
+            await remember(plan, job)
+            return Report(plan, Ending.IN_SYNC)
+        async with writing(job):
+            return await execute(plan, job)
 
 
 async def look(job: Job) -> Plan:
@@ -79,15 +81,20 @@ def build_plan(job: Job, seen: Observation) -> Plan:
 
 
 def selected(plan: Plan, job: Job) -> Plan:
-    """The plan with only those changes that are wanted. What only remembers an agreement always is."""
+    """The plan with only those changes that are wanted. What only remembers an agreement always is.
+
+    A change of kind is carried out whole or not at all: with one of its items come all that it needs, or that need it.
+    """
     if job.select is None:
         return plan
-    wanted = job.select
-
-    def keep(item: Item) -> bool:
-        return not item.is_change or wanted(item)
-
-    return replace(plan, items=tuple(item for item in plan.items if keep(item)))
+    wanted = {item.key for item in plan.changes if job.select(item)}
+    owner = {step.id: item.key for item in plan.items for step in item.steps}
+    bonds = [(item.key, owner[need]) for item in plan.changes for step in item.steps for need in step.needs]
+    reached: set[Key] = set()
+    while reached != wanted:
+        reached = set(wanted)
+        wanted |= {key for bond in bonds if not wanted.isdisjoint(bond) for key in bond}
+    return replace(plan, items=tuple(item for item in plan.items if not item.is_change or item.key in wanted))
 
 
 def refuse(plan: Plan, refusals: tuple[Refusal, ...]) -> None:
@@ -105,22 +112,30 @@ def refuse(plan: Plan, refusals: tuple[Refusal, ...]) -> None:
 
 
 @asynccontextmanager
-async def held(job: Job) -> AsyncIterator[None]:
-    """One run per target on this machine, and one per root that this run may write, whoever's state it is."""
-    holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "target": job.target.name})
+async def held(job: Job) -> AsyncIterator[list[str]]:
+    """One run per target on this machine. Yields the ids of runs of the target that were killed, their books closed."""
+    async with _held_target(job, _holder_of(job)):
+        number = await job.number()
+        yield [] if number is None else await settle_killed(job, number)
+
+
+@asynccontextmanager
+async def writing(job: Job) -> AsyncIterator[None]:
+    """One run per root that this run may write, whoever's state it is; what killed runs left there is kept first.
+
+    Entered after the guards: a root that is not the one that was meant gets no lock file either.
+    """
+    sides = [side for side in SIDES if job.policy.direction.writes(side)]
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(_held_target(job, holder))
-        for side in SIDES:
-            if job.policy.direction.writes(side):
-                await stack.enter_async_context(job.stores[side].hold(holder))
-        await _recover(job)
+        for side in sides:
+            await stack.enter_async_context(job.stores[side].hold(_holder_of(job)))
+        for side in sides:
+            await job.stores[side].clean()
         yield
 
 
-async def _recover(job: Job) -> None:
-    number = await job.number()
-    if number is not None:
-        await settle_killed(job, number)
+def _holder_of(job: Job) -> str:
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "target": job.target.name})
 
 
 @asynccontextmanager
@@ -135,6 +150,8 @@ async def _held_target(job: Job, holder: str) -> AsyncIterator[None]:
 
 
 def _acquire(path: Path, holder: str, name: str) -> FileLock:
+    from filelock import FileLock, Timeout  # 15 ms that a look need not pay
+
     path.parent.mkdir(mode=0o700, exist_ok=True)
     lock = FileLock(path, timeout=0, thread_local=False)
     try:

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import anyio
@@ -21,38 +22,35 @@ async def spooled(batches: AsyncIterator[list[Row]], threads: Threads) -> AsyncI
 
     A key that is listed twice counts once, as it was listed last.
     """
-    directory = await threads(_make_directory)
-    connection = await threads(_create, Path(directory, "spool.db"))
+    connection, directory = await threads(_create)
     try:
-        async for batch in batches:
-            await threads(_insert, connection, batch)
+        async with aclosing(batches):  # type: ignore[type-var]  # a generator
+            async for batch in batches:
+                await threads(_insert, connection, batch)
         cursor = await threads(
             connection.execute, "SELECT key, token, kind, size, modified, mode, note FROM rows ORDER BY key"
         )
         while raw := await threads(cursor.fetchmany, _BATCH):
             yield [(row[0], Token(row[1]), Kind(row[2]), *row[3:]) for row in raw]
     finally:
-        with anyio.CancelScope(shield=True):  # the folder goes, whatever ends the run
-            await threads(_remove, connection, directory)
+        with anyio.CancelScope(shield=True):  # a listing that is given up leaves nothing on the disk
+            await threads(_drop, connection, directory)
 
 
-def _make_directory() -> str:
-    return tempfile.mkdtemp(prefix="trueup-")
-
-
-def _remove(connection: sqlite3.Connection, directory: str) -> None:
-    connection.close()
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-def _create(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+def _create() -> tuple[sqlite3.Connection, Path]:
+    directory = Path(tempfile.mkdtemp(prefix="trueup-"))
+    connection = sqlite3.connect(directory / "spool.db", check_same_thread=False, isolation_level=None)
     connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute(
         "CREATE TABLE rows (key BLOB PRIMARY KEY, token, kind, size, modified, mode, note) WITHOUT ROWID"
     )
-    return connection
+    return connection, directory
+
+
+def _drop(connection: sqlite3.Connection, directory: Path) -> None:
+    connection.close()
+    shutil.rmtree(directory)
 
 
 def _insert(connection: sqlite3.Connection, batch: list[Row]) -> None:

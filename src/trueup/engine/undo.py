@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from trueup.core.check import check
 from trueup.core.errors import StoreError, UsageError
 from trueup.core.model import (
     DIRECTORY_CONTENT,
@@ -26,11 +27,32 @@ from trueup.core.model import (
 )
 from trueup.core.plan import Item, Observed, Phase, Plan, Ref, Step
 from trueup.core.reconcile import Reason
-from trueup.core.report import Outcome, Status
+from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
+from trueup.engine.execute import execute
 from trueup.engine.job import Job
 from trueup.engine.journal import RunRecord
+from trueup.engine.run import Confirm, held, refuse, writing
+
+
+async def undo(record: RunRecord, job: Job, *, confirm: Confirm) -> Report:
+    """Take a run back. An undo is a run, and can be undone.
+
+    Raises:
+        UsageError: If the run did nothing that could be taken back.
+        PlanRefused: If a guard stops the plan.
+        Locked: If another run holds the target.
+    """
+    async with held(job):
+        # Read again: if the run was killed, its books have been finished under the lock just now.
+        record = await job.ambient.threads(job.journal.find, record.summary.id)
+        plan = await undo_plan(job, record)
+        refuse(plan, check(plan, job.limits, allow=job.allow))
+        if not await confirm(plan):
+            return Report(plan, Ending.DECLINED)
+        async with writing(job):
+            return await execute(plan, job)
 
 
 async def undo_plan(job: Job, record: RunRecord) -> Plan:

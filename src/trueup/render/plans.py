@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from trueup.core.check import Refusal
+from trueup.core.check import Guard, Refusal
 from trueup.core.codec import digest
 from trueup.core.model import LOCAL, REMOTE, Kind
 from trueup.core.plan import Item, Plan, Step
@@ -20,6 +20,7 @@ from trueup.render.wording import (
     CREATE,
     DELETE,
     DOWNLOAD,
+    FORGET,
     IDLE_MARKS,
     KEEP,
     MARKS,
@@ -31,6 +32,8 @@ from trueup.render.wording import (
     UPDATE,
     UPLOAD,
     Mark,
+    counted,
+    forgets,
     principals,
     reason_text,
     step_mark,
@@ -52,7 +55,7 @@ class Words:
     flags: str = ""
     """Settings that were given as flags and have to be given again, with a leading blank."""
     next: str | None = ""
-    """The next command; empty leaves that to the plan, None says none."""
+    """The next command; empty leaves that to the plan, as a refusal does; None says none."""
 
 
 def plan_lines(plan: Plan, words: Words, *, verbose: int = 0, refusals: Sequence[Refusal] = ()) -> list[Line]:
@@ -168,6 +171,8 @@ def item_mark(item: Item, step: Step | None) -> Mark:
     """The mark of an item's line."""
     if item.reason is Reason.AGREE:
         return SAME  # even where a version has to be remembered anew
+    if forgets(item):
+        return FORGET
     return step_mark(step) if step else IDLE_MARKS.get(item.reason, KEEP)
 
 
@@ -198,15 +203,12 @@ def marks(items: Iterable[Item]) -> Counter[Mark]:
             continue
         for step in item.steps:
             if step in steps:
-                counts[step_mark(step)] += 1
+                counts[item_mark(item, step)] += 1
             elif step.verb is Verb.SAVE:
                 counts[SAVE] += 1
             elif step.verb is Verb.SIBLING:
                 counts[SIBLING] += 1
     return counts
-
-
-_ARROWS = {UPLOAD: "up", DOWNLOAD: "down"}
 
 
 def _bytes(plan: Plan, mark: Mark) -> int:
@@ -220,7 +222,7 @@ def _bytes(plan: Plan, mark: Mark) -> int:
 
 
 def totals(plan: Plan) -> Line:
-    """Counts of everything, bytes each way: ``> 5 up 12 MB  < 3 down 8 MB  - 1 delete  = 812 same``."""
+    """Counts of everything, bytes each way: ``> 5 up 12 MB  < 3 down 8 MB  - 2 deletes  = 812 same``."""
     counts = marks(plan.items)
     same = counts.pop(SAME, 0) + plan.agreed
     spans: list[tuple[str, str]] = []
@@ -228,13 +230,10 @@ def totals(plan: Plan) -> Line:
         number = counts[mark]
         if not number:
             continue
-        if mark in _ARROWS:
-            text = f"{mark.sign} {number:,} {_ARROWS[mark]} {size(_bytes(plan, mark))}"
-        else:
-            text = f"{mark.sign} {number:,} {mark.word}".strip()
-        spans.append((text + "  ", mark.style))
+        amount = f" {size(_bytes(plan, mark))}" if mark in (UPLOAD, DOWNLOAD) else ""
+        spans.append((f"{counted(mark, number)}{amount}  ", mark.style))
     if plan.undoes is None:
-        spans.append((f"= {same:,} same", ""))
+        spans.append((counted(SAME, same), ""))
     return tuple(spans)
 
 
@@ -245,14 +244,19 @@ def footer(plan: Plan, words: Words, refusals: Sequence[Refusal] = ()) -> list[L
         keep = f" (keep is {plan.policy.keep.value})" if plan.policy.keep is not Keep.ALL else ""
         lines.append(line(f"  destroys {count(plan.destroys, 'version')}{keep}", "red"))
     lines += refusal_lines(refusals)
-    command = "" if words.next is None else words.next or next_command(plan, words, refusals)
+    command = "" if words.next is None else next_command(plan, words, refusals)
     lines.append(((f"  plan {digest(plan)}", "dim"), (f"   {command}", "")))
     return lines
 
 
 def same_items(plan: Plan) -> int:
     """How many items are the same on both sides, so far as is known."""
-    return plan.agreed + sum(item.reason in (Reason.AGREE, Reason.ADOPT) for item in plan.items)
+    return plan.agreed + sum(item.reason in (Reason.AGREE, Reason.ADOPT) and not forgets(item) for item in plan.items)
+
+
+def forgotten_items(plan: Plan) -> int:
+    """How many items are on neither side any more, so that what was agreed about them is forgotten."""
+    return sum(forgets(item) for item in plan.items)
 
 
 def refusal_lines(refusals: Sequence[Refusal]) -> list[Line]:
@@ -265,17 +269,32 @@ def refusal_lines(refusals: Sequence[Refusal]) -> list[Line]:
 
 def next_command(plan: Plan, words: Words, refusals: Sequence[Refusal] = ()) -> str:
     """What to type next."""
+    if refusals:
+        return _look_first(plan, words, refusals)
+    return words.next or _following(plan, words)
+
+
+def _following(plan: Plan, words: Words) -> str:
+    """What to type next about a plan that nothing refuses."""
     if plan.undoes is not None:
         return f"next: trueup undo {plan.undoes}"
     news = any(item.reason is Reason.ADOPT for item in plan.items)
     if plan.changes or (news and not plan.conflicts):
-        allow = "".join(f" --allow {refusal.guard.value}" for refusal in refusals)
-        return f"next: trueup sync {words.target}{words.flags}{allow}"
+        return f"next: trueup sync {words.target}{words.flags}"
     if plan.conflicts:
         return f"next: trueup conflicts ls {words.target}{words.flags}"
     if plan.unknown or not plan.complete:
         return f"next: trueup doctor {words.target}"
     return "nothing to do"
+
+
+def _look_first(plan: Plan, words: Words, refusals: Sequence[Refusal]) -> str:
+    """What to type after a refusal: never the command that passes the guard, a disk may just not be mounted."""
+    if any(refusal.guard in (Guard.OTHER_ROOT, Guard.EMPTIED) for refusal in refusals):
+        return f"next: trueup doctor {words.target}"
+    if plan.undoes is not None:
+        return f"next: trueup undo {plan.undoes} --dry-run -v"
+    return f"next: trueup plan {words.target}{words.flags} -v"
 
 
 def verdict(plan: Plan, *, by_content: bool = False) -> tuple[str, str]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
 from trueup.core.model import Kind
 from trueup.core.plan import Plan, Step
+from trueup.core.reconcile import Reason
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
 from trueup.render.names import count, duration, printable, size
-from trueup.render.plans import SHOWN, Words, same_items
+from trueup.render.plans import SHOWN, Words, forgotten_items, same_items
 from trueup.render.text import Line, line
-from trueup.render.wording import ADOPT, DOWNLOAD, MARKS, STATUSES, UPLOAD, Mark, step_mark
+from trueup.render.wording import ADOPT, DOWNLOAD, MARKS, STATUSES, UPLOAD, Mark, counted, forgets, step_mark
 
 _UNCOUNTED = frozenset({Verb.SAVE, Verb.ADOPT})
 """Done with the step that needs them; counting them would count an item twice."""
@@ -53,7 +54,10 @@ def _ending(report: Report) -> Line:
 def _in_sync(plan: Plan) -> tuple[str, str]:
     if not plan.complete or plan.unknown or plan.conflicts:
         return "nothing could be done", "yellow"
-    return f"in sync: {count(same_items(plan), 'item')} the same", "green"
+    news = any(item.reason is Reason.ADOPT and not forgets(item) for item in plan.items)
+    remembered = ", which is now remembered" if news else ""
+    forgotten = f"; {forgotten_items(plan):,} on neither side, now forgotten" if forgotten_items(plan) else ""
+    return f"in sync: {count(same_items(plan), 'item')} the same{remembered}{forgotten}", "green"
 
 
 def _applied(report: Report) -> Line:
@@ -62,7 +66,7 @@ def _applied(report: Report) -> Line:
     items = _items_done(report)
     chosen = len(report.plan.changes) if report.selected is None else report.selected
     if not items and not bad:
-        return ((f"in sync: {count(same_items(report.plan), 'item')} the same, which is now remembered  ", "green"),)
+        return (_in_sync(report.plan),)
     style = "green" if not bad else "yellow" if counts[Status.DONE] else "red"
     selection = "" if report.selected is None else " chosen"
     return ((f"applied {items:,} of {count(chosen, 'change')}{selection} in {duration(report.seconds)}  ", style),)
@@ -89,9 +93,8 @@ def _done(report: Report) -> Line:
     spans = []
     for mark in MARKS:
         if counts[mark] and mark is not ADOPT:
-            word = {UPLOAD: "up", DOWNLOAD: "down"}.get(mark, mark.word)
             amount = f" {size(moved[mark])}" if mark in (UPLOAD, DOWNLOAD) else ""
-            spans.append((f"{mark.sign} {counts[mark]:,} {word}{amount}".strip() + "  ", mark.style))
+            spans.append((f"{counted(mark, counts[mark])}{amount}  ", mark.style))
     return tuple(spans)
 
 
@@ -102,20 +105,32 @@ def steps_by_id(plan: Plan) -> Mapping[str, Step]:
 
 def _outcomes(report: Report, verbose: int) -> Iterator[Line]:
     steps = steps_by_id(report.plan)
-    wanted = [
-        outcome
-        for outcome in report.outcomes
-        if verbose or (outcome.status is not Status.DONE and not _is_save(steps.get(outcome.step)))
-    ]
+    wanted = report.outcomes if verbose else _undone(report)
     for outcome in wanted if verbose else wanted[:SHOWN]:
         yield outcome_line(outcome, steps.get(outcome.step))
     if len(wanted) > SHOWN and not verbose:
         yield line(f"    ... and {len(wanted) - SHOWN:,} more (-v shows all)", "dim")
 
 
-def _is_save(step: Step | None) -> bool:
-    """Saves share the fate of the write that they protect: one line for both."""
-    return step is not None and step.verb is Verb.SAVE
+_WORST = (Status.SKIPPED, Status.CHANGED, Status.FAILED)
+"""Of several steps of an item that were not done: a later one here says more than an earlier one."""
+
+
+def _undone(report: Report) -> Sequence[Outcome]:
+    """What was not done, one outcome for each item: the one that says most about why.
+
+    Saves share the fate of the write that they protect.
+    """
+    items = {step.id: n for n, item in enumerate(report.plan.items) for step in item.steps}
+    saves = {step.id for step in steps_by_id(report.plan).values() if step.verb is Verb.SAVE}
+    worst: dict[int | str, Outcome] = {}
+    for outcome in report.outcomes:
+        if outcome.status is not Status.DONE and outcome.step not in saves:
+            item = items.get(outcome.step, outcome.step)
+            before = worst.setdefault(item, outcome)
+            if _WORST.index(outcome.status) > _WORST.index(before.status):
+                worst[item] = outcome
+    return tuple(worst.values())
 
 
 def outcome_line(outcome: Outcome, step: Step | None) -> Line:

@@ -38,10 +38,11 @@ RECORD_ADD = Mark("r+", "record", "green", "a record is added beside the content
 RECORD_CHANGE = Mark("r~", "record", "yellow", "a record is changed")
 RECORD_REMOVE = Mark("r-", "record", "red", "a record is removed; kept in the state")
 MOVE = Mark("~", "move", "yellow", "renamed on the same side, without payload")
-REPLACE = Mark("~", "replace", "yellow", "a file becomes a folder")
+REPLACE = Mark("~", "replace", "yellow", "a file becomes a folder, or a folder a file")
 SAVE = Mark("", "save", "", "the version that is replaced goes to the trash first")
 SIBLING = Mark("", "sibling", "cyan", "the losing version gets a name of its own beside the winner")
 ADOPT = Mark("=", "adopt", "", "both sides are the same already; only that is remembered")
+FORGET = Mark("", "forget", "", "on neither side any more, or no part of the target any more; only that is remembered")
 ACT = Mark("", "act", "", "an after-step: invalidate, warm, reload")
 CONFLICT = Mark("!", "conflict", "magenta", "a person decides; see `trueup conflicts`")
 SAME = Mark("=", "same", "", "nothing to do")
@@ -55,9 +56,34 @@ HELD = Mark("", "held", "yellow", "waits for another item, or for a complete lis
 
 MARKS: tuple[Mark, ...] = (
     UPLOAD, DOWNLOAD, CREATE, UPDATE, DELETE, RECORD_ADD, RECORD_CHANGE, RECORD_REMOVE, CONFLICT, SAME, UNKNOWN,
-    DAMAGED, UNREGISTERED, BLOCKED, MOVE, REPLACE, ADOPT, SAVE, SIBLING, ACT, KEEP, SKIP, HELD,
+    DAMAGED, UNREGISTERED, BLOCKED, MOVE, REPLACE, ADOPT, FORGET, SAVE, SIBLING, ACT, KEEP, SKIP, HELD,
 )  # fmt: skip
 """Every mark, for `trueup help symbols`."""
+
+
+_COUNTED: Mapping[Mark, tuple[str, str]] = {
+    UPLOAD: ("up", "up"),
+    DOWNLOAD: ("down", "down"),
+    SAME: ("same", "same"),
+    UNKNOWN: ("unknown", "unknown"),
+    DAMAGED: ("damaged", "damaged"),
+    UNREGISTERED: ("unregistered", "unregistered"),
+    BLOCKED: ("blocked", "blocked"),
+    ADOPT: ("to remember", "to remember"),
+    FORGET: ("to forget", "to forget"),
+    SAVE: ("saved to the trash", "saved to the trash"),
+    ACT: ("after-step", "after-steps"),
+    KEEP: ("stays as it is", "stay as they are"),
+    SKIP: ("skipped", "skipped"),
+    HELD: ("held", "held"),
+}
+"""How marks are counted, one and several, where an s does not do."""
+
+
+def counted(mark: Mark, number: int) -> str:
+    """``- 1 delete``, ``- 5 deletes``, ``7 saved to the trash``."""
+    one, many = _COUNTED.get(mark, (mark.word, f"{mark.word}s"))
+    return f"{mark.sign} {number:,} {one if number == 1 else many}".strip()
 
 
 VERBS: Mapping[Verb, Mark] = {
@@ -134,12 +160,16 @@ def reason_text(item: Item, plan: Plan, step: Step | None = None) -> str:
     """Why, in words; the step says which side is meant where an item writes both."""
     if item.reason is Reason.BLOCKED and plan.undoes is not None:
         return "cannot be taken back: the version before is no longer in the trash"
-    if item.reason in (Reason.ADOPT, Reason.CONFLICT):
-        if item.local is None and item.remote is None:
-            return "gone from both sides: forgotten"
-        if item.reason is Reason.CONFLICT and item.ancestor is None:
-            return "different on both sides, and never agreed: which one holds?"
+    if item.reason is Reason.CONFLICT and item.ancestor is None:
+        return "different on both sides, and never agreed: which one holds?"
+    if forgets(item):
+        return _forgotten(item)
     step = step or principal(item)
+    return _became(item, plan, step) or _worded(item, plan, step)
+
+
+def _worded(item: Item, plan: Plan, step: Step | None) -> str:
+    """The reason's sentence, filled in."""
     side = step.side if step else LOCAL
     text = REASONS[item.reason].format(
         side=side,
@@ -152,6 +182,29 @@ def reason_text(item: Item, plan: Plan, step: Step | None = None) -> str:
     if step is not None and step.verb is Verb.REPLACE_KIND:
         text += "; a folder takes its place" if step.value is None else "; takes the place of a folder"
     return text
+
+
+def forgets(item: Item) -> bool:
+    """Whether the item is about nothing but an agreement that is no longer."""
+    return item.reason is Reason.ADOPT and (item.local is None or item.remote is None)
+
+
+def _forgotten(item: Item) -> str:
+    if item.local is None and item.remote is None:
+        return "gone from both sides, or no longer part of the target: forgotten"
+    return "forgotten before a file becomes a folder: it comes back below that"
+
+
+def _became(item: Item, plan: Plan, step: Step | None) -> str:
+    """Of a change of kind on one side only; empty for everything else."""
+    if step is None or step.verb is not Verb.REPLACE_KIND or item.reason is Reason.UNDO:
+        return ""
+    kind, old = "folder", item
+    if step.value is not None:
+        kind, old = "file", next((found for found in plan.items if found.key == f"{item.key}/"), item)
+    if old.ancestor is None or old.altered(step.side):
+        return ""  # the sides differ in more than that
+    return f"became a {kind} on {other(step.side)}"
 
 
 def principal(item: Item) -> Step | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import entry_points
 
 from trueup.core.errors import UsageError
 from trueup.protocols import Opening, Store
@@ -41,6 +40,8 @@ def open_store(url: str, opening: Opening) -> Store:
         module, _, name = _OURS[scheme].partition(":")
         opener: Open = getattr(import_module(module), name)
         return opener(url, opening)
+    from importlib.metadata import entry_points  # 20 ms that folders need not pay
+
     found = entry_points(group="trueup.stores", name=scheme)
     if not found:
         known = sorted({*_OURS, *(point.name for point in entry_points(group="trueup.stores"))})

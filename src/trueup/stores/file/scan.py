@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from trueup.core.model import DIRECTORY_TOKEN, OPAQUE_TOKEN, Kind, Row
 from trueup.protocols import Filter
@@ -18,6 +19,8 @@ from trueup.stores.file.place import RESERVED, TEMPORARY, open_root, token_of
 BATCH = 2048
 """Rows per batch: large enough to make the crossing into a thread cheap, small enough for flat memory."""
 
+_FILE = Kind.FILE  # a look-up in an enumeration costs as much as the rest of the tuple
+_SLASH = ord("/")
 _CHILD = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -44,7 +47,7 @@ class Scan:
                 below = levels[-1].advance(self, batch)
                 if below is not None:
                     levels.append(below)
-                elif not levels[-1].names:
+                elif levels[-1].ended:
                     os.close(levels.pop().fd)
                 if len(batch) >= BATCH:
                     yield batch
@@ -58,31 +61,44 @@ class Scan:
 
 @dataclass(slots=True)
 class _Level:
-    """One directory on the way down, its names sorted, the next at the end."""
+    """One directory on the way down, and the names in it that are still to come, in order."""
 
     fd: int
     prefix: bytes
     path: str
-    names: list[tuple[bytes, os.DirEntry[str]]] = field(default_factory=list)
+    names: Iterator[tuple[bytes, os.DirEntry[str]]] = field(default_factory=lambda: iter(()))
+    ended: bool = False
     filtered: int = 0
 
     def read(self, scan: Scan) -> None:
-        """Read the directory's names."""
-        excludes = scan.filter.excludes if scan.filter is not None else None
-        names = []
+        """Read the directory's names.
+
+        Most directories hold nothing that is reserved or excluded. All names of one are asked about, and encoded, in
+        one go: 0.4 microseconds a name, one by one 1.9.
+        """
         with os.scandir(self.fd) as entries:
-            for entry in entries:
-                name = entry.name
-                directory = entry.is_dir(follow_symlinks=False)
-                if name.startswith(RESERVED) and self._reserved(scan, name):
-                    continue
-                if excludes is not None and excludes(self.path + name, directory=directory):
-                    self.filtered += 1
-                    continue
-                raw = os.fsencode(name)
-                names.append((raw + b"/" if directory else raw, entry))
-        names.sort(reverse=True, key=_by_name)
-        self.names = names
+            found = list(entries)
+        joined = "\0".join(["", *[entry.name for entry in found], ""])
+        chosen = scan.filter
+        if "\0" + RESERVED in joined or not (chosen is None or chosen.excludes_none(joined)):
+            found = [entry for entry in found if self._belongs(scan, entry)]
+            joined = "\0".join(["", *[entry.name for entry in found], ""])
+        raw = joined.encode("utf-8", "surrogateescape").split(b"\0")[1:-1]  # as `key_bytes` does
+        names = [
+            (name + b"/" if entry.is_dir(follow_symlinks=False) else name, entry)
+            for name, entry in zip(raw, found, strict=True)
+        ]
+        names.sort(key=itemgetter(0))
+        self.names = iter(names)
+
+    def _belongs(self, scan: Scan, entry: os.DirEntry[str]) -> bool:
+        name, chosen = entry.name, scan.filter
+        if name.startswith(RESERVED) and self._reserved(scan, name):
+            return False
+        if chosen is not None and chosen.excludes(self.path + name, directory=entry.is_dir(follow_symlinks=False)):
+            self.filtered += 1
+            return False
+        return True
 
     def _reserved(self, scan: Scan, name: str) -> bool:
         if name.startswith(TEMPORARY):
@@ -92,11 +108,11 @@ class _Level:
 
     def advance(self, scan: Scan, batch: list[Row]) -> _Level | None:
         """Add rows until a directory is to be entered (returned), the batch is full, or no name is left."""
-        names, prefix, bounds = self.names, self.prefix, scan.filter
-        while names and len(batch) < BATCH:
-            raw, entry = names.pop()
+        prefix, append, room = self.prefix, batch.append, BATCH - len(batch)
+        bounds = scan.filter if scan.filter is not None and scan.filter.sized else None
+        for raw, entry in self.names:
             key = prefix + raw
-            if raw[-1] == 47:  # "/"
+            if raw[-1] == _SLASH:
                 below = self._enter(scan, key, entry.name, batch)
                 if below is not None:
                     return below
@@ -106,17 +122,19 @@ class _Level:
             except FileNotFoundError:
                 continue  # gone since it was listed
             except OSError as error:
-                batch.append((key, OPAQUE_TOKEN, Kind.UNREADABLE, 0, 0, None, error.strerror or "unreadable"))
+                append((key, OPAQUE_TOKEN, Kind.UNREADABLE, 0, 0, None, error.strerror or "unreadable"))
                 continue
-            mode = status.st_mode
+            mode, size = status.st_mode, status.st_size
             if not stat.S_ISREG(mode):
-                batch.append((key, OPAQUE_TOKEN, Kind.SKIPPED, 0, 0, None, _what(mode)))
-            elif bounds is not None and bounds.excludes_size(status.st_size):
-                batch.append((key, OPAQUE_TOKEN, Kind.FILTERED, status.st_size, 0, None, "excluded by size"))
+                append((key, OPAQUE_TOKEN, Kind.SKIPPED, 0, 0, None, _what(mode)))
+            elif bounds is not None and bounds.excludes_size(size):
+                append((key, OPAQUE_TOKEN, Kind.FILTERED, size, 0, None, "excluded by size"))
             else:
-                size, modified = status.st_size, status.st_mtime_ns
-                token = token_of(status)
-                batch.append((key, token, Kind.FILE, size, modified, mode & 0o7777, ""))
+                append((key, token_of(status), _FILE, size, status.st_mtime_ns, mode & 0o7777, ""))
+            room -= 1
+            if room <= 0:
+                return None
+        self.ended = True
         return None
 
     def _enter(self, scan: Scan, key: bytes, name: str, batch: list[Row]) -> _Level | None:
@@ -138,10 +156,6 @@ class _Level:
         row = (key, DIRECTORY_TOKEN, Kind.DIRECTORY, level.filtered, status.st_mtime_ns, status.st_mode & 0o7777, "")
         batch.append(row)
         return level
-
-
-def _by_name(pair: tuple[bytes, os.DirEntry[str]]) -> bytes:
-    return pair[0]
 
 
 def _what(mode: int) -> str:

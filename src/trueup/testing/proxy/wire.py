@@ -208,7 +208,7 @@ class Link:
     def __init__(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self._writer = writer
-        writer.transport.set_write_buffer_limits(high=0)
+        writer.transport.set_write_buffer_limits(high=1, low=0)  # TLS never goes on after a pause at 0.
 
     @classmethod
     async def accepted(cls, peer: socket.socket, tls: ssl.SSLContext | None) -> Link:

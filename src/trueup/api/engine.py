@@ -1,0 +1,343 @@
+"""The engine as programs see it: targets by name or by value, everything else by keyword."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Self
+
+import anyio
+
+from trueup.api.opening import open_job, spec_from
+from trueup.api.trash import Prunable, Pruned, TrashItem, list_trash, prune, restore
+from trueup.config import Config
+from trueup.config import state_dir as default_state_dir
+from trueup.core.check import Guard, Refusal, check
+from trueup.core.errors import NotFound, StalePlan
+from trueup.core.model import LOCAL, Key, Side
+from trueup.core.plan import Item, Plan
+from trueup.core.report import Report
+from trueup.core.strategy import Conflict
+from trueup.engine.ambient import Ambient
+from trueup.engine.apply import apply
+from trueup.engine.doctor import Diagnosis, examine
+from trueup.engine.job import Job, Progress
+from trueup.engine.journal import Journal, RunRecord, RunSummary
+from trueup.engine.run import Confirm, look, run
+from trueup.engine.state import State
+from trueup.engine.undo import undo
+from trueup.protocols import Source
+from trueup.targets.folders import Folders
+
+if TYPE_CHECKING:
+    from anyio.streams.memory import MemoryObjectSendStream
+
+Select = Callable[[Item], bool]
+"""Says of a change of the plan whether it is wanted."""
+
+_NO_DECISIONS: Mapping[Key, Conflict] = MappingProxyType({})
+
+
+async def yes(_: Plan) -> bool:
+    """A `Confirm` that agrees to every plan that passes the guards."""
+    return True
+
+
+class Engine:
+    """Plans, applies, remembers.
+
+    Use it as ``async with Engine(config) as engine``. All methods may be called concurrently for different targets; one
+    target is held by one run at a time.
+
+    Args:
+        config: What `trueup.config.load` found; None: no configuration, ad hoc targets only.
+        state_dir: Where to remember; default: the configuration's.
+        on_progress: Is called for everything that happens, in the event loop's thread.
+        ambient: Clock, threads, names, randomness; for simulations.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        state_dir: Path | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        ambient: Ambient | None = None,
+    ) -> None:
+        self._config = config or Config(state_dir or default_state_dir(Path.cwd(), env=os.environ))
+        self._directory = state_dir or self._config.state_dir
+        self._ambient = ambient or Ambient()
+        self._state: State | None = None
+        self._opening = anyio.Lock()
+        self._remembered: dict[str, str] = {}
+        """What stores found out about services."""
+        self._draining = False
+        self._listeners: list[MemoryObjectSendStream[Progress]] = []
+        self._on_progress = on_progress
+
+    async def __aenter__(self) -> Self:
+        """Open nothing yet: the state is opened on first use."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the state, end the event streams."""
+        for listener in self._listeners:
+            await listener.aclose()
+        if self._state is not None:
+            self._state.close()
+
+    def drain(self) -> None:
+        """Finish what is under way, begin nothing new; runs end as interrupted. May be called from a signal handler."""
+        self._draining = True
+
+    async def events(self) -> AsyncIterator[Progress]:
+        """Everything that happens from now on, until the engine is closed. A slow reader misses nothing."""
+        send, receive = anyio.create_memory_object_stream[Progress](math.inf)
+        self._listeners.append(send)
+        try:
+            async with receive:
+                async for event in receive:
+                    yield event
+        finally:
+            if send in self._listeners:
+                self._listeners.remove(send)
+
+    def _progress(self, event: Progress) -> None:
+        if self._on_progress is not None:
+            self._on_progress(event)
+        for listener in self._listeners:
+            listener.send_nowait(event)
+
+    # -- targets -------------------------------------------------------------------------------------------------
+
+    @property
+    def targets(self) -> Mapping[str, Folders]:
+        """The configured targets by name."""
+        return self._config.targets
+
+    def find(self, name: str) -> Folders:
+        """The configured target of that name.
+
+        Raises:
+            UsageError: If there is none; with the nearest names.
+        """
+        return self._config.target(name)
+
+    # -- the line ------------------------------------------------------------------------------------------------
+
+    async def plan(
+        self,
+        target: str | Folders,
+        *,
+        verify: bool = False,
+        resolve: Mapping[Key, Conflict] = _NO_DECISIONS,
+        select: Select | None = None,
+    ) -> Plan:
+        """What `run` would do now. Writes nothing on any side.
+
+        Args:
+            target: A configured target's name, or a target.
+            verify: Read and compare every byte, whatever the versions say.
+            resolve: Strategies for single keys.
+            select: Which changes are wanted.
+        """
+        job = await self._job(target)
+        return await look(replace(job, verify=verify, resolve=resolve, select=select))
+
+    def refusals(self, plan: Plan, target: str | Folders, *, allow: Iterable[Guard] = ()) -> tuple[Refusal, ...]:
+        """The guards that would refuse this plan."""
+        return check(plan, self._spec(target).limits, allow=allow)
+
+    async def run(
+        self,
+        target: str | Folders,
+        *,
+        confirm: Confirm = yes,
+        allow: Iterable[Guard] = (),
+        resolve: Mapping[Key, Conflict] = _NO_DECISIONS,
+        select: Select | None = None,
+        command: str = "",
+    ) -> Report:
+        """Bring the sides of a target into agreement: observe, plan, check, confirm, execute, report.
+
+        Args:
+            target: A configured target's name, or a target.
+            confirm: Is shown the plan; False ends the run with nothing done.
+            allow: Guards that let this one run pass.
+            resolve: Strategies for single keys.
+            select: Which changes are wanted.
+            command: What a person typed, for the history.
+
+        Raises:
+            PlanRefused: If a guard stops the plan.
+            Locked: If another run holds the target.
+            StateDamaged: If what was remembered cannot be believed.
+            StoreError: If a side cannot be looked at at all.
+        """
+        job = await self._job(target, allow=allow)
+        return await run(replace(job, resolve=resolve, select=select, command=command), confirm=confirm)
+
+    async def apply(
+        self,
+        plan: Plan,
+        *,
+        select: Select | None = None,
+        allow: Iterable[Guard] = (),
+        skip_stale: bool = False,
+        command: str = "",
+    ) -> Report:
+        """Carry out a plan that was made before.
+
+        Args:
+            plan: From `plan`, or read from a file.
+            select: Which of its changes are wanted.
+            allow: Guards that let this one run pass.
+            skip_stale: Apply what still matches, report the rest as changed.
+            command: What a person typed, for the history.
+
+        Raises:
+            StalePlan: If an item is no longer as the plan saw it, unless those are to be skipped; nothing was done.
+            PlanRefused: If a guard stops the plan.
+        """
+        job = replace(await self._planned_job(plan, allow), select=select, command=command)
+        return await apply(plan, job, skip_stale=skip_stale)
+
+    async def undo(
+        self, run_name: str, *, confirm: Confirm = yes, allow: Iterable[Guard] = (), command: str = ""
+    ) -> Report:
+        """Take a run back. An undo is a run, and can be undone.
+
+        Args:
+            run_name: The run's id, a unique beginning of it, or ``last``.
+            confirm: Is shown the plan; False ends the undo with nothing done.
+            allow: Guards that let this one run pass.
+            command: What a person typed, for the history.
+
+        Raises:
+            UsageError: If there is no such run, or nothing in it to take back.
+        """
+        record = await self.record(run_name)
+        job = replace(await self._planned_job(record.plan, allow), command=command)
+        return await undo(record, job, confirm=confirm)
+
+    # -- memory --------------------------------------------------------------------------------------------------
+
+    async def history(self, *, target: str | Folders | None = None, limit: int = 50) -> list[RunSummary]:
+        """The latest runs, newest first."""
+        state = await self._opened()
+        number = None
+        if target is not None:
+            number = await (await self._job(target)).number()
+            if number is None:
+                return []
+        return await self._ambient.threads(Journal(state).history, number, limit)
+
+    async def record(self, run_name: str) -> RunRecord:
+        """One run with all that it did, by its id, a unique beginning of it, or ``last``."""
+        return await self._ambient.threads(Journal(await self._opened()).find, run_name)
+
+    async def trash(self, target: str | Folders) -> list[TrashItem]:
+        """Everything in the trash of both sides."""
+        return await list_trash(await self._job(target))
+
+    async def restore(self, target: str | Folders, handle: str, *, side: Side = LOCAL, to: Path | None = None) -> None:
+        """Bring a kept version back under its name, or into a file of your choice. It stays in the trash as well.
+
+        Raises:
+            NotFound: If the side's trash holds no such version.
+            PreconditionFailed: If something has the name; nothing was changed.
+        """
+        await restore(await self._job(target), side, handle, to)
+
+    async def prune(
+        self,
+        target: str | Folders,
+        *,
+        older_than_seconds: float | None = None,
+        run_name: str | None = None,
+        last_copies: bool = False,
+        dry_run: bool = False,
+    ) -> Pruned:
+        """Destroy kept versions for good.
+
+        Args:
+            target: A configured target's name, or a target.
+            older_than_seconds: Only what has been there for longer.
+            run_name: Only what this run put there.
+            last_copies: Also versions whose name no side holds any more; by default those are refused.
+            dry_run: Say what would go.
+        """
+        which = Prunable(older_than_seconds, run_name, last_copies)
+        return await prune(await self._job(target), which, dry_run=dry_run)
+
+    async def content(self, target: str | Folders, side: Side, key: Key, *, limit: int) -> bytes:
+        """The first bytes of what a side holds now.
+
+        Raises:
+            NotFound: If it holds nothing there.
+        """
+        store = (await self._job(target)).stores[side]
+        entry = await store.stat(key)
+        if entry is None:
+            raise NotFound(f"{side} does not hold {key}")
+        return await self._ambient.threads(_read, store.source(key, entry), limit)
+
+    async def doctor(self, target: str | Folders | None = None) -> list[Diagnosis]:
+        """What could keep runs from working, each with its remedy."""
+        specs = [self._spec(target)] if target is not None else list(self.targets.values())
+        jobs = [(spec.name, partial(self._job, spec)) for spec in specs]
+        return await examine(self._directory, self._opened, jobs, self._ambient)
+
+    # -- opening -------------------------------------------------------------------------------------------------
+
+    def _spec(self, target: str | Folders) -> Folders:
+        return self.find(target) if isinstance(target, str) else target
+
+    async def _planned_job(self, plan: Plan, allow: Iterable[Guard]) -> Job:
+        """The job of a plan made before: of the configured target if it still is the same, else of what the plan says.
+
+        Raises:
+            StalePlan: If the plan's own folders are another target by now.
+        """
+        configured = self.targets.get(plan.target.name)
+        if configured is not None:
+            job = await self._job(configured, allow=allow)
+            if job.target.id == plan.target.id:
+                return replace(job, target=plan.target, policy=plan.policy)
+        job = await self._job(spec_from(plan), allow=allow)
+        if job.target.id != plan.target.id:
+            raise StalePlan(f"the folders of {plan.target.name} are others by now", attempt="make a new plan")
+        return replace(job, target=plan.target, policy=plan.policy)
+
+    async def _opened(self, *, recover: bool = False) -> State:
+        async with self._opening:  # two callers at once share one connection
+            if self._state is None:
+                self._state = await self._ambient.threads(self._open_state, recover)
+            return self._state
+
+    def _open_state(self, recover: object) -> State:
+        return State.recovered(self._directory, self._ambient.run_id()) if recover else State(self._directory)
+
+    async def _job(self, target: str | Folders, *, allow: Iterable[Guard] = ()) -> Job:
+        allowed = frozenset(allow)
+        state = await self._opened(recover=Guard.CORRUPT_STATE in allowed)
+        opening = partial(open_job, buckets=self._config.buckets.values(), remember=self._remembered)
+        job = await self._ambient.threads(opening, self._spec(target), state, self._ambient)
+        return replace(job, allow=allowed, on_progress=self._progress, draining=lambda: self._draining)
+
+
+def _read(source: Source, limit: int) -> bytes:
+    read = bytearray()
+    with source.open() as chunks:
+        for chunk in chunks:
+            read += chunk
+            if len(read) >= limit:
+                break
+    return bytes(read[:limit])

@@ -1,0 +1,149 @@
+"""From a target as it is configured to a job with its sides opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from pathlib import Path
+
+from trueup.config import Bucket
+from trueup.core.errors import UsageError
+from trueup.core.model import LOCAL, REMOTE, Side
+from trueup.core.plan import Plan
+from trueup.engine.ambient import Ambient
+from trueup.engine.filter import DEFAULT_EXCLUDES, IGNORE_FILE, Below, PatternFilter, read_ignore_file
+from trueup.engine.job import Job
+from trueup.engine.pace import Pace
+from trueup.engine.state import State
+from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
+from trueup.protocols import Access, Filter, Opening, Store
+from trueup.stores import open_store, scheme_of
+from trueup.stores.joined import JoinedStore, places
+from trueup.targets.folders import Folders, Tuning
+
+
+def open_job(
+    spec: Folders,
+    state: State,
+    ambient: Ambient,
+    *,
+    buckets: Iterable[Bucket] = (),
+    remember: MutableMapping[str, str] | None = None,
+) -> Job:
+    """A job with its sides opened. Blocks.
+
+    Args:
+        spec: The target.
+        state: Where it is remembered what was agreed on.
+        ambient: Clock, threads, names.
+        buckets: How to get to places that need keys.
+        remember: Where stores keep what they find out about services.
+
+    Raises:
+        UsageError: If the roots overlap, two of them have one name, or no store knows a scheme.
+        StoreError: If a side is known not to be there.
+    """
+    sides = _open_sides(spec, ambient, tuple(_access(bucket) for bucket in buckets), remember)
+    stores = {side: _limited(store, spec.tuning, ambient) for side, store in sides.items()}
+    locations = {side: store.properties.location for side, store in stores.items()}
+    _refuse_overlap([(side, place) for side in locations for place in places(locations[side])], state.directory)
+    return Job(
+        target=spec.target(locations),
+        policy=spec.policy,
+        stores=stores,
+        state=state,
+        ambient=ambient,
+        limits=spec.limits,
+        pace=Pace(spec.tuning.max_concurrent),
+        patience=Patience(spec.tuning.retry_attempts, spec.tuning.retry_delay_seconds),
+    )
+
+
+def spec_from(plan: Plan) -> Folders:
+    """A target made from what a plan says of it, for plans whose target is not configured."""
+    locations = plan.target.locations
+    return Folders(plan.target.name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy)
+
+
+def _limited(store: Store, tuning: Tuning, ambient: Ambient) -> Store:
+    limited: Store = TimeLimited(store, seconds=tuning.timeout_seconds)
+    if tuning.bytes_per_second:
+        limited = BandwidthLimited(limited, bytes_per_second=tuning.bytes_per_second, clock=ambient.clock)
+    return limited
+
+
+def _access(bucket: Bucket) -> Access:
+    """What is configured for a bucket; its secrets are fetched when a store needs them."""
+    access, secret = bucket.access_key, bucket.secret_key
+    return Access(
+        bucket.url,
+        bucket.endpoint,
+        bucket.region,
+        None if access is None else access.reveal,
+        None if secret is None else secret.reveal,
+    )
+
+
+def _open_sides(
+    spec: Folders, ambient: Ambient, access: tuple[Access, ...], remember: MutableMapping[str, str] | None
+) -> dict[Side, Store]:
+    patterns = _filter_of(spec)
+
+    def opened(url: str, belongs: Filter = patterns, trash: str | None = None) -> Store:
+        opening = Opening(ambient.clock, ambient.threads, ambient.unique, belongs, trash, access, remember)
+        return open_store(url, opening)
+
+    if len(spec.local) == 1:
+        local = opened(spec.local[0], trash=spec.trash)
+    else:
+        local = _joined(spec.local, lambda name, path: opened(path, Below(name, patterns)))
+    return {LOCAL: local, REMOTE: opened(spec.remote)}
+
+
+def _joined(roots: Sequence[str], opened: Callable[[str, str], Store]) -> Store:
+    stores: dict[str, Store] = {}
+    for path in roots:
+        name = _root_name(path)
+        if name in stores:
+            raise UsageError(f"two local folders are named {name}", why="only the names tell them apart on the remote")
+        stores[name] = opened(name, path)
+    return JoinedStore(stores)
+
+
+def _root_name(root: str) -> str:
+    """The name that tells one of several roots from the others: its last component."""
+    return Path(root.removeprefix("file://")).expanduser().resolve().name
+
+
+def _filter_of(spec: Folders) -> PatternFilter:
+    """The target's own patterns after the defaults and the folder's ignore file, so that they win."""
+    patterns = list(DEFAULT_EXCLUDES) if spec.selection.defaults else []
+    for root in spec.local:
+        if scheme_of(root) == "file":
+            ignore = Path(root.removeprefix("file://")).expanduser() / IGNORE_FILE
+            if ignore.is_file():
+                name = _root_name(root) if len(spec.local) > 1 else ""
+                patterns += read_ignore_file(ignore.read_text("utf-8", "surrogateescape"), root=name)
+    return PatternFilter(
+        include=spec.selection.include,
+        exclude=[*patterns, *spec.selection.exclude],
+        min_size=spec.selection.min_size,
+        max_size=spec.selection.max_size,
+    )
+
+
+def _refuse_overlap(roots: Sequence[tuple[Side, str]], state: Path) -> None:
+    """Two roots inside each other would sync their own traces for ever."""
+    state = state.resolve()
+    paths = [(side, Path(root)) for side, root in roots if Path(root).is_absolute()]
+    for index, (side, path) in enumerate(paths):
+        for other_side, other in paths[index + 1 :]:
+            if path == other or path in other.parents or other in path.parents:
+                raise UsageError(
+                    f"{side} {path} and {other_side} {other} overlap",
+                    why="a folder cannot be kept in agreement with itself",
+                )
+        if path == state or path in state.parents:
+            raise UsageError(
+                f"the state directory {state} lies in {side} {path}",
+                attempt="set TRUEUP_STATE to a directory outside",
+            )

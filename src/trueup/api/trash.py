@@ -1,0 +1,100 @@
+"""The trash of a target: what runs replaced and deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from trueup.core.errors import NotFound, PreconditionFailed, StoreError
+from trueup.core.model import UNTRUSTED, Content, Entry, Kind, Side
+from trueup.core.tree import SIDES
+from trueup.engine.job import Job
+from trueup.engine.run import held, writing
+from trueup.protocols import Discarded, Source
+
+
+@dataclass(frozen=True, slots=True)
+class TrashItem:
+    """One version in the trash of a target's side."""
+
+    side: Side
+    item: Discarded
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What `Engine.prune` destroyed, or would."""
+
+    removed: int
+    bytes: int
+    refused: tuple[tuple[str, str], ...] = ()
+    """Handles that stay, each with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prunable:
+    """Which kept versions are to be destroyed: all conditions that are given must hold."""
+
+    older_than_seconds: float | None = None
+    run: str | None = None
+    last_copies: bool = False
+    """Whether versions may go although no side holds anything under their name any more."""
+
+    def covers(self, item: Discarded, now_ns: int) -> bool:
+        """Whether the version is meant, last copy or not."""
+        if self.run is not None and item.run != self.run:
+            return False
+        age_ns = now_ns - item.discarded_ns
+        return self.older_than_seconds is None or age_ns >= self.older_than_seconds * 1e9
+
+
+async def list_trash(job: Job) -> list[TrashItem]:
+    """Everything in the trash of both sides."""
+    return [TrashItem(side, item) for side in SIDES for item in await job.stores[side].kept()]
+
+
+async def restore(job: Job, side: Side, handle: str, to: Path | None) -> None:
+    """Bring a kept version back, as `trueup.api.Engine.restore`."""
+    store = job.stores[side]
+    item = next((item for item in await store.kept() if item.handle == handle), None)
+    if item is None:
+        raise NotFound(f"the trash of {side} holds no {handle}", attempt="trueup trash ls")
+    source = store.kept_source(handle, Entry(UNTRUSTED, Content(Kind.FILE, item.size)))
+    if to is not None:
+        await job.ambient.threads(_write_out, to, source)
+        return
+    async with held(job), writing(job):
+        await store.write(item.key, source, expect=None, trash=None)
+
+
+async def prune(job: Job, which: Prunable, *, dry_run: bool) -> Pruned:
+    """Destroy kept versions, as `trueup.api.Engine.prune`."""
+    now_ns = job.ambient.clock.now_ns()
+    removed = size = 0
+    refused = []
+    for kept in await list_trash(job):
+        if not which.covers(kept.item, now_ns):
+            continue
+        if not which.last_copies and await _is_last_copy(job, kept):
+            refused.append((kept.item.handle, "it is the only copy: no side holds anything under that name"))
+            continue
+        removed, size = removed + 1, size + kept.item.size
+        if not dry_run:
+            await job.stores[kept.side].prune(kept.item.handle)
+    return Pruned(removed, size, tuple(refused))
+
+
+async def _is_last_copy(job: Job, kept: TrashItem) -> bool:
+    """Whether no side holds anything under the name any more."""
+    return all([await job.stores[side].stat(kept.item.key) is None for side in SIDES])
+
+
+def _write_out(path: Path, source: Source) -> None:
+    try:
+        with source.open() as chunks, path.open("xb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+    except FileExistsError as error:
+        raise PreconditionFailed(f"{path} is there already", attempt="choose another name") from error
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written", why=error.strerror or "") from error

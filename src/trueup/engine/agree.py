@@ -1,0 +1,96 @@
+"""What both sides hold from now on: the ancestors that a finished item leaves behind.
+
+They say what was written, not what may be there by now: whoever edits in between is noticed by the next run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from trueup.core.model import (
+    DIRECTORY_CONTENT,
+    DIRECTORY_TOKEN,
+    LOCAL,
+    REMOTE,
+    UNTRUSTED,
+    Ancestor,
+    Content,
+    Entry,
+    Key,
+    Kind,
+    Side,
+    Token,
+)
+from trueup.core.plan import Item, Plan, Step
+from trueup.core.table import Verb
+from trueup.core.tree import SIDES
+from trueup.engine.job import Job
+from trueup.protocols import Written
+
+Agreement = tuple[Key, Ancestor | None]
+"""A key, and what both sides agree on; None: that nothing is there."""
+
+
+def trusted(job: Job, side: Side, token: Token, *, modified_ns: int, observed_ns: int) -> Token:
+    """The token, or the empty one if a later edit could bear the same.
+
+    An edit within the clock's granularity of the last one changes neither size nor time (the racy timestamp of
+    version control systems): a file that young is looked at again next time.
+    """
+    tick_ns = job.stores[side].properties.tick_ns
+    if not tick_ns or token == DIRECTORY_TOKEN or modified_ns < observed_ns - tick_ns:
+        return token
+    return UNTRUSTED
+
+
+def adopted(job: Job, item: Item, observed_ns: int) -> Agreement:
+    """Both sides hold the same, or nothing, already."""
+    local, remote = item.local, item.remote
+    if not isinstance(local, Entry) or not isinstance(remote, Entry):
+        return item.key, None
+    fingerprint = local.content.fingerprint or remote.content.fingerprint
+    content = _content(Content(local.content.kind, local.content.size, fingerprint))
+    mine = trusted(job, LOCAL, local.token, modified_ns=local.modified_ns, observed_ns=observed_ns)
+    theirs = trusted(job, REMOTE, remote.token, modified_ns=remote.modified_ns, observed_ns=observed_ns)
+    return item.key, Ancestor(mine, theirs, content)
+
+
+def written(job: Job, plan: Plan, item: Item, results: Mapping[str, Written], observed_ns: int) -> Iterator[Agreement]:
+    """What an item left behind, all of whose steps were carried out.
+
+    Args:
+        job: For its sides' clocks.
+        plan: The item's plan; an undo brings back the ancestors of before.
+        item: The item.
+        results: What its steps wrote, by their ids.
+        observed_ns: When the item was begun.
+    """
+    if plan.undoes is not None:
+        yield item.key, item.agreed
+        return
+    siblings = [step for step in item.steps if step.verb is Verb.SIBLING]
+    if len(siblings) == len(SIDES):
+        yield siblings[0].key, _copied(job, siblings, results, observed_ns)
+    writes = [step for step in item.steps if step.verb in (Verb.PUT, Verb.REPLACE_KIND, Verb.DELETE)]
+    if writes:
+        gone = all(step.value is None for step in writes)
+        yield item.key, None if gone else _copied(job, writes, results, observed_ns)
+
+
+def _copied(job: Job, steps: Sequence[Step], results: Mapping[str, Written], observed_ns: int) -> Ancestor:
+    """What was written, and the version that it was read from; times are copied with the content."""
+    value = next(step.value for step in steps if step.value is not None)
+    tokens, fingerprint = {value.side: value.token}, value.content.fingerprint
+    for step in steps:
+        result = results[step.id]
+        tokens[step.side] = result.token or DIRECTORY_TOKEN
+        fingerprint = result.fingerprint or fingerprint
+    content = _content(Content(value.content.kind, value.content.size, fingerprint))
+    local, remote = (
+        trusted(job, side, tokens[side], modified_ns=value.modified_ns, observed_ns=observed_ns) for side in SIDES
+    )
+    return Ancestor(local, remote, content)
+
+
+def _content(content: Content) -> Content:
+    return DIRECTORY_CONTENT if content.kind is Kind.DIRECTORY else content

@@ -1,0 +1,85 @@
+"""Carry out a plan that was made before, where it still matches what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from trueup.core.check import check
+from trueup.core.errors import PreconditionFailed, StalePlan, StoreError
+from trueup.core.model import Entry, Key
+from trueup.core.plan import Item, Plan
+from trueup.core.report import Ending, Outcome, Report, Status
+from trueup.core.tree import SIDES
+from trueup.engine.execute import execute
+from trueup.engine.job import Job
+from trueup.engine.run import held, refuse, selected, writing
+
+
+async def apply(plan: Plan, job: Job, *, skip_stale: bool) -> Report:
+    """Carry out a plan that a person has seen already; its check is made anew.
+
+    Args:
+        plan: The plan, with the versions that it saw.
+        job: For the plan's own target and policy.
+        skip_stale: Apply what still matches, report the rest as changed.
+
+    Raises:
+        StalePlan: If an item is no longer as the plan saw it, unless those are to be skipped; nothing was done.
+        PlanRefused: If a guard stops the plan.
+        Locked: If another run holds the target.
+    """
+    async with held(job):
+        chosen = selected(plan, job)
+        stale = await _find_stale(chosen, job)
+        if stale and not skip_stale:
+            raise _stale_error(stale)
+        fresh = replace(chosen, items=tuple(item for item in chosen.items if item.key not in stale))
+        refuse(fresh, check(fresh, job.limits, allow=job.allow))
+        skipped = _outcomes(chosen, stale)
+        if not fresh.needs_apply:
+            return Report(chosen, Ending.APPLIED if stale else Ending.IN_SYNC, outcomes=skipped)
+        async with writing(job):
+            report = await execute(fresh, job)
+        return replace(report, plan=chosen, outcomes=(*report.outcomes, *skipped))
+
+
+async def _find_stale(plan: Plan, job: Job) -> dict[Key, str]:
+    """Items of the plan that are no longer as it saw them, with what is different."""
+    stale: dict[Key, str] = {}
+
+    async def look_at(item: Item) -> None:
+        for side in SIDES:
+            seen = item.side(side)
+            then = seen.token if isinstance(seen, Entry) else None
+            try:
+                now = await job.stores[side].stat(item.key)
+            except StoreError as error:  # a link, for example, where a file was
+                stale[item.key] = f"{side}: {error}"
+                continue
+            if then != (now.token if now else None):
+                stale[item.key] = f"{side} {'was changed' if now else 'is gone'}"
+
+    await job.pace.spread(plan.changes, look_at)
+    return dict(sorted(stale.items()))
+
+
+def _stale_error(stale: Mapping[Key, str]) -> StalePlan:
+    shown = "; ".join(f"{key}: {why}" for key, why in list(stale.items())[:10])
+    more = f"; and {len(stale) - 10} more" if len(stale) > 10 else ""
+    many = "1 item of the plan is no longer as it saw it" if len(stale) == 1 else ""
+    return StalePlan(
+        f"{many or f'{len(stale)} items of the plan are no longer as it saw them'}, nothing was done",
+        why=shown + more,
+        attempt="make a new plan, or apply what still matches with --skip-stale",
+    )
+
+
+def _outcomes(plan: Plan, stale: Mapping[Key, str]) -> tuple[Outcome, ...]:
+    """Outcomes for the steps of items that no longer match and were skipped."""
+    return tuple(
+        Outcome(step.id, step.key, Status.CHANGED, stale[item.key], PreconditionFailed.code)
+        for item in plan.items
+        if item.key in stale
+        for step in item.steps
+    )
