@@ -15,7 +15,7 @@ from trueup.core.errors import NotFound, PreconditionFailed, StalePlan, StoreErr
 from trueup.core.model import Key, key_from_bytes
 from trueup.core.plan import Plan
 from trueup.core.report import EXIT_OK, EXIT_PARTIAL, Status, exit_code
-from trueup.core.strategy import Conflict, Direction, Policy
+from trueup.core.strategy import Conflict, Deletes, Direction, Policy
 from trueup.engine.job import Progress
 
 
@@ -262,7 +262,7 @@ async def test_the_doctor_finds_another_disk(pair: Pair) -> None:
         pair.remote.rmdir()
         bad = [found for found in await engine.doctor(pair.spec()) if not found.ok]
         assert len(bad) == 1
-        assert "mkdir -p" in bad[0].fix
+        assert bad[0].fix.startswith("mount it")
 
 
 async def test_the_doctor_sees_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -311,3 +311,17 @@ async def test_a_target_that_is_not_configured_is_an_error_of_usage(pair: Pair) 
         assert dict(engine.targets) == {}
         with pytest.raises(UsageError):
             await engine.plan("nowhere")
+
+
+async def test_what_is_restored_has_the_time_and_the_mode_that_it_had(pair: Pair) -> None:
+    pair.both("a", "one")
+    (pair.local / "a").chmod(0o640)
+    os.utime(pair.local / "a", (1_000_000, 1_000_000))
+    await pair.settle()
+    (pair.remote / "a").unlink()
+    await pair.run(policy=Policy(deletes=Deletes.PROPAGATE))
+    async with pair.engine() as engine:
+        (item,) = [kept for kept in await engine.trash(pair.spec()) if kept.side == LOCAL]
+        await engine.restore(pair.spec(), item.item.handle)
+    status = (pair.local / "a").stat()
+    assert (status.st_mtime, status.st_mode & 0o777) == (1_000_000, 0o640)

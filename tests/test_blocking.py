@@ -10,9 +10,10 @@ from tests.engine.pair import Pair
 
 from trueup.blocking import BlockingEngine
 from trueup.core.errors import PlanRefused, UsageError
-from trueup.core.model import REMOTE
+from trueup.core.model import REMOTE, Key
 from trueup.core.plan import Plan
 from trueup.core.report import EXIT_OK, Ending, exit_code
+from trueup.core.strategy import Conflict
 from trueup.engine.job import Progress
 
 
@@ -79,3 +80,19 @@ def test_an_engine_that_is_closed_says_so(pair: Pair) -> None:
 async def test_inside_an_event_loop_it_is_refused(pair: Pair) -> None:
     with pytest.raises(UsageError, match="event loop"):
         BlockingEngine(state_dir=pair.state)
+
+
+def test_decisions_and_the_doctor_are_there_too(pair: Pair) -> None:
+    pair.write(pair.local, "a", "mine")
+    pair.write(pair.remote, "a", "theirs")
+    resolve = {Key("a"): Conflict.LOCAL_WINS}
+    with BlockingEngine(state_dir=pair.state) as engine:
+        assert all(found.ok for found in engine.doctor(pair.spec()))
+        assert len(engine.plan(pair.spec()).conflicts) == 1
+        assert len(engine.plan(pair.spec(), resolve=resolve).changes) == 1
+        assert exit_code(engine.run(pair.spec(), resolve=resolve)) == EXIT_OK
+        (pair.local / "a").unlink()
+        (pair.remote / "a").unlink()
+        assert engine.prune(pair.spec()).removed == 0
+        assert engine.prune(pair.spec(), last_copies=True).removed == 1
+    assert pair.live(pair.remote) == {}

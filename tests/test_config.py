@@ -163,6 +163,7 @@ def test_every_setting_of_a_folder_arrives(world: World) -> None:
         timeout = "2m"
         retry_attempts = 0
         retry_delay = 0.25
+        bandwidth = "10MB"
     """)
     assert world.load().targets["site"] == Folders(
         "site",
@@ -171,7 +172,7 @@ def test_every_setting_of_a_folder_arrives(world: World) -> None:
         policy=Policy(Direction.PULL, Conflict.NEWEST_WINS, Deletes.PROPAGATE, Keep.CONFLICTS),
         limits=Limits(delete_share=0.2),
         selection=Selection(("*.html",), ("*.tmp",), 1024, 10_000_000, defaults=False),
-        tuning=Tuning(3, 120.0, 0, 0.25),
+        tuning=Tuning(3, 120.0, 0, 0.25, 10_000_000),
         trash=f"{world.project}/t",
     )
 
@@ -366,6 +367,8 @@ def test_a_project_wins_over_a_profile_of_the_user(world: World) -> None:
         ("timeout = -1", "it is not positive"),
         ('timeout = "5 parsecs"', 'text such as "500ms", "30s", "5m", "2h" - it is "5 parsecs"'),
         ("retry_delay = false", "must be seconds"),
+        ("bandwidth = 0", "must be bytes per second"),
+        ('bandwidth = "fast"', "must be bytes per second"),
         ('max_size = "10M"', "kB is 1000 bytes, KiB is 1024"),
         ('max_size = "10iB"', 'must be bytes, or text such as "10MB"'),
         ("max_size = -1", "must be bytes"),
@@ -437,7 +440,14 @@ def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_the_lines(worl
         "trueup.toml:7",
         "trueup.toml:9",
     ]
-    assert said.endswith("try: trueup config check")
+    assert said.endswith("config.toml:1")
+    assert "try: edit these lines, the first is " in said
+
+
+def test_a_single_mistake_is_mended_in_its_line_or_variable(world: World) -> None:
+    assert world.refused(SITE + "timeout = 0").endswith("trueup.toml:6")
+    world.env["TRUEUP_TIMEOUT"] = "soon"
+    assert world.refused(SITE).endswith("try: set TRUEUP_TIMEOUT to something else")
 
 
 @pytest.mark.parametrize(

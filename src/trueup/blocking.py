@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -16,9 +16,11 @@ from trueup.api import Engine, Pruned, RunRecord, RunSummary, Select, TrashItem,
 from trueup.config import Config
 from trueup.core.check import Guard
 from trueup.core.errors import UsageError
-from trueup.core.model import LOCAL, Side
+from trueup.core.model import LOCAL, Key, Side
 from trueup.core.plan import Plan
 from trueup.core.report import Report
+from trueup.core.strategy import Conflict
+from trueup.engine.doctor import Diagnosis
 from trueup.engine.job import Progress
 from trueup.targets.folders import Folders
 
@@ -71,9 +73,16 @@ class BlockingEngine:
             raise UsageError("the engine is closed", attempt="with BlockingEngine() as engine: ...")
         return self._portal.call(partial(method, *args, **options))
 
-    def plan(self, target: str | Folders, *, verify: bool = False, select: Select | None = None) -> Plan:
+    def plan(
+        self,
+        target: str | Folders,
+        *,
+        verify: bool = False,
+        resolve: Mapping[Key, Conflict] = MappingProxyType({}),
+        select: Select | None = None,
+    ) -> Plan:
         """As `trueup.api.Engine.plan`."""
-        plan: Plan = self._call(self._engine.plan, target, verify=verify, select=select)
+        plan: Plan = self._call(self._engine.plan, target, verify=verify, resolve=resolve, select=select)
         return plan
 
     def run(
@@ -82,11 +91,12 @@ class BlockingEngine:
         *,
         confirm: Callable[[Plan], bool] | None = None,
         allow: Iterable[Guard] = (),
+        resolve: Mapping[Key, Conflict] = MappingProxyType({}),
         select: Select | None = None,
     ) -> Report:
         """As `trueup.api.Engine.run`; `confirm` blocks."""
         report: Report = self._call(
-            self._engine.run, target, confirm=_asked(confirm), allow=tuple(allow), select=select
+            self._engine.run, target, confirm=_asked(confirm), allow=tuple(allow), resolve=resolve, select=select
         )
         return report
 
@@ -129,13 +139,24 @@ class BlockingEngine:
         *,
         older_than_seconds: float | None = None,
         run_name: str | None = None,
+        last_copies: bool = False,
         dry_run: bool = False,
     ) -> Pruned:
         """As `trueup.api.Engine.prune`."""
         pruned: Pruned = self._call(
-            self._engine.prune, target, older_than_seconds=older_than_seconds, run_name=run_name, dry_run=dry_run
+            self._engine.prune,
+            target,
+            older_than_seconds=older_than_seconds,
+            run_name=run_name,
+            last_copies=last_copies,
+            dry_run=dry_run,
         )
         return pruned
+
+    def doctor(self, target: str | Folders | None = None) -> list[Diagnosis]:
+        """As `trueup.api.Engine.doctor`."""
+        found: list[Diagnosis] = self._call(self._engine.doctor, target)
+        return found
 
 
 def _asked(confirm: Callable[[Plan], bool] | None) -> Callable[[Plan], Any]:

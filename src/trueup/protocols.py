@@ -177,6 +177,10 @@ class Discarded:
     size: int
     discarded_ns: int
     """When it went there, as far as the store knows; 0 if it does not."""
+    modified_ns: int = 0
+    """When it was modified, while it was live; 0 if that is not known."""
+    mode: int | None = None
+    """Its permission bits, where the side has them."""
 
 
 class Observe(Protocol):

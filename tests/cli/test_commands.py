@@ -320,7 +320,6 @@ def test_diff_shows_text_and_measures_the_rest(home: Home) -> None:
     assert "local   10 B  blake3:" in text
     assert "remote  not there" in text
     assert home("diff", "site", "clash").stdout.count("@@") == 2
-    assert home("diff", "site", "none").stdout == "no difference\n"
 
 
 def test_diff_of_equal_items_is_empty(home: Home) -> None:
@@ -376,6 +375,12 @@ def test_nothing_is_preselected(home: Home) -> None:
 def test_a_near_name_is_suggested(home: Home) -> None:
     home.differ()
     assert "did you mean clash?" in home("conflicts", "resolve", "site", "clahs", "--keep", "local", code=64).stderr
+
+
+def test_hints_repeat_the_words_that_were_typed(home: Home) -> None:
+    home.differ()
+    result = home("conflicts", "show", "folder", "site", "share", "x", code=64)
+    assert "try: trueup conflicts ls folder site share\n" in result.stderr
 
 
 def test_conflicts_are_a_document(home: Home) -> None:
@@ -455,6 +460,25 @@ def test_the_trash_is_listed_restored_and_pruned(home: Home, tmp_path: Path) -> 
     assert "TU-NOT-FOUND" in home("trash", "restore", gone["handle"], code=1).stderr
 
 
+def test_the_last_copy_goes_only_where_it_is_named(home: Home) -> None:
+    home.differ()
+    home("sync", "--yes", code=4)
+    home("trash", "prune", "--yes", code=2)
+    result = home("trash", "prune", "--last-copies", code=64)
+    assert "Destroy 1 version, 5 B, 1 of them the last copy of anything under that name, for good?" in result.stderr
+    assert "1 of them the last copy" in home("trash", "prune", "--last-copies", "--dry-run").stdout
+    document = json.loads(home("trash", "prune", "--last-copies", "--yes", "--json").stdout)
+    assert (document["removed"], document["last_copies"], document["refused"]) == (1, 1, [])
+    assert "the trash is empty" in home("trash", "ls").stdout
+
+
+def test_the_history_counts_what_the_report_counts(home: Home) -> None:
+    home.differ()
+    assert "applied 3 of 3 changes" in home("sync", "--yes", code=4).stdout
+    run = json.loads(home("history", "ls", "--json").stdout)["runs"][0]
+    assert (run["done"], run["failed"]) == (3, 0)
+
+
 # -- doctor, demo, watch -----------------------------------------------------------------------------------------------
 
 
@@ -465,6 +489,30 @@ def test_the_doctor_finds_a_missing_side(home: Home) -> None:
     assert "1 problem found" in result.stdout
     assert "try: " in result.stdout
     assert json.loads(home("doctor", "--json", code=1).stdout)["findings"][-1]["ok"] is False
+
+
+def test_several_roots_are_named_on_one_line(home: Home) -> None:
+    for name in ("m1", "m2"):
+        (home.path / name).mkdir()
+    home.configure('[targets.two]\nkind = "folder"\nlocal = ["m1", "m2"]\nremote = "share"\n')
+    places = f"m1={home.path}/m1, m2={home.path}/m2"
+    for command in ("plan", "status", "doctor"):
+        assert places in home(command, "two").stdout
+
+
+def test_a_missing_root_is_mounted_before_it_is_made(home: Home) -> None:
+    home.share.rmdir()
+    result = home("status", code=1)
+    assert "try: mount it, or create it" in result.stderr
+    assert "mkdir" not in result.stderr
+
+
+def test_bandwidth_is_a_flag_that_hints_repeat(home: Home) -> None:
+    (home.site / "a").write_text("a")
+    assert "--bandwidth 10000000" in home("plan", "folder", "site", "share", "--bandwidth", "10MB").stdout
+    home("sync", "--bandwidth", "10MB/s", "--yes")
+    assert "is not bytes per second" in home("sync", "--bandwidth", "fast", code=64).stderr
+    home("sync", "--bandwidth", "0", code=64)
 
 
 def test_the_demo_wants_an_empty_folder(home: Home) -> None:

@@ -23,6 +23,7 @@ from trueup.core.check import Limits
 from trueup.core.errors import ConfigError, Locked, NotFound, TrueupError, UsageError
 from trueup.core.report import combine
 from trueup.core.strategy import Conflict, Direction, Keep
+from trueup.stores import schemes
 
 HEAVY = {"rich", "pydantic", "anyio", "sqlite3", "trueup.api", "trueup.engine", "trueup.stores", "watchfiles"}
 ALL = [pytest.param(path, command, id=" ".join(path) or "trueup") for path, command in every_command(root)]
@@ -303,6 +304,29 @@ def test_the_version_is_the_packages(home: Home) -> None:
 @pytest.mark.parametrize("topic", TOPICS)
 def test_every_topic_is_explained(home: Home, topic: str) -> None:
     assert len(home("help", topic).stdout.splitlines()) > 5
+
+
+def test_symbols_are_those_that_a_plan_can_hold(home: Home) -> None:
+    text = home("help", "symbols").stdout
+    assert "upload" in text
+    assert "conflict" in text
+    assert not re.search(r"record|damaged|unregistered|invalidate|^ +~ +move", text, re.MULTILINE)
+
+
+def test_the_stores_are_a_topic(home: Home) -> None:
+    assert "try: trueup help stores" in home("sync", "folder", "site", "s3://bucket/x", code=64).stderr
+    text = home("help", "stores").stdout
+    assert all(f"  {scheme}://" in text for scheme in schemes())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.parametrize("words", [["--help"], ["help"], ["sync", "--help"], ["--version"], ["status"]])
+def test_a_full_disk_is_a_plain_error(home: Home, words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = home.process(*words, stdout=full.fileno())
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said == "error[TU-ERROR]: the result could not be written - No space left on device\n"
 
 
 def test_help_on_a_command_is_its_help(home: Home) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trueup.core.errors import AccessDenied, NoSpace, StateDamaged, StoreError
+from trueup.core.errors import AccessDenied, ConfigError, NoSpace, StateDamaged, StoreError
 from trueup.core.model import (
     DIRECTORY_CONTENT,
     DIRECTORY_TOKEN,
@@ -169,7 +169,7 @@ def test_a_state_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) ->
     connection.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
     connection.close()
     before = (tmp_path / "state.db").read_bytes()
-    with pytest.raises(StateDamaged, match="newer"):
+    with pytest.raises(ConfigError, match="newer"):
         State(tmp_path)
     assert (tmp_path / "state.db").read_bytes() == before
 
@@ -245,3 +245,13 @@ def test_a_full_disk_is_called_that(state: State) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(NoSpace):
         commit(state, number, [(Key(f"{n}"), ancestor(n)) for n in range(5000)])
+
+
+def test_a_state_of_a_newer_version_is_not_set_aside_either(tmp_path: Path) -> None:
+    State(tmp_path).close()
+    with sqlite3.connect(tmp_path / "state.db") as connection:
+        connection.execute("PRAGMA user_version = 1000")
+    connection.close()
+    with pytest.raises(ConfigError, match="newer"):
+        State.recovered(tmp_path, "x")
+    assert not list(tmp_path.glob("*damaged*"))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueup.render.names import count, duration, listing, moment, pad, printable, quote, size, width
+from trueup.render.names import count, duration, listing, moment, pad, place, printable, quote, size, width
 
 HOSTILE = st.text(st.characters(), max_size=20) | st.binary(max_size=20).map(
     lambda raw: raw.decode("utf-8", "surrogateescape")
@@ -104,3 +104,9 @@ def test_times_name_their_second() -> None:
 )
 def test_durations_get_coarser(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_several_roots_are_on_one_line_and_a_newline_in_a_name_is_not_one_of_them() -> None:
+    assert place("m1=/a\nm2=/b") == "m1=/a, m2=/b"
+    assert place("/a\nb") == "/a\\nb"
+    assert place("file:///a") == "file:///a"

@@ -59,7 +59,8 @@ async def restore(job: Job, side: Side, handle: str, to: Path | None) -> None:
     item = next((item for item in await store.kept() if item.handle == handle), None)
     if item is None:
         raise NotFound(f"the trash of {side} holds no {handle}", attempt="trueup trash ls")
-    source = store.kept_source(handle, Entry(UNTRUSTED, Content(Kind.FILE, item.size)))
+    entry = Entry(UNTRUSTED, Content(Kind.FILE, item.size), item.modified_ns, item.mode)
+    source = store.kept_source(handle, entry)
     if to is not None:
         await job.ambient.threads(_write_out, to, source)
         return

@@ -22,7 +22,7 @@ COMMANDS: dict[str, Listed] = {
     "doctor": Listed("doctor:doctor", "Set up", "Find what keeps runs from working."),
     "completion": Listed("completion:completion", "Set up", "Complete commands in your shell."),
     "demo": Listed("demo:demo", "Set up", "See it work, on throw-away folders."),
-    "help": Listed("topics:topics", "Set up", "Explain exit codes, symbols, configuration, guards."),
+    "help": Listed("topics:topics", "Set up", "Explain exit codes, symbols, configuration, guards, stores."),
 }
 """Every command: where it is (below `trueup.cli`), the heading that lists it, and what its help says first."""
 

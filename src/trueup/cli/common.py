@@ -103,9 +103,9 @@ class Session:
             stream.flush()
         except OSError as error:
             # A reader who has had enough, or a full disk, is no reason to stop a run that is writing files.
-            self._give_up(stream, error)
+            self.give_up(stream, error)
 
-    def _give_up(self, stream: TextIO, error: OSError) -> None:
+    def give_up(self, stream: TextIO, error: OSError) -> None:
         """Write nothing more; what is buffered goes nowhere, else Python complains about it at exit."""
         with open(os.devnull, "w", encoding="utf-8") as nothing:  # noqa: PTH123 - a descriptor is replaced
             os.dup2(nothing.fileno(), stream.fileno())
@@ -122,7 +122,7 @@ class Session:
         try:
             sys.stdout.flush()
         except OSError as error:
-            self._give_up(sys.stdout, error)
+            self.give_up(sys.stdout, error)
         if self.unwritten is None:
             return code
         from trueup.cli.failures import print_error

@@ -34,7 +34,6 @@ from trueup.core.report import combine, exit_code, plan_exit_code
 from trueup.core.strategy import Conflict
 from trueup.core.table import Verb
 from trueup.render.documents import summary_fields
-from trueup.render.names import quote
 from trueup.render.tables import CONSEQUENCES, conflict_block, conflict_lines
 from trueup.render.text import line
 
@@ -115,7 +114,7 @@ def show(session: Session, *, words: tuple[str, ...], overrides: Overrides) -> i
         no_more(keys[1:])
         plan = await runner.engine.plan(target.spec)
         runner.display.close()
-        item = _find(plan, keys[0])
+        item = _find(target, plan, keys[0])
         if session.text:
             session.show(conflict_block(item, plan))
             if all(isinstance(seen, Entry) and seen.content.kind is Kind.FILE for seen in (item.local, item.remote)):
@@ -158,7 +157,7 @@ def resolve(
     async def work(runner: Runner) -> int:
         target, keys = _parse(runner, words, overrides)
         plan = await runner.engine.plan(target.spec)
-        items = [_find(plan, key) for key in keys]
+        items = [_find(target, plan, key) for key in keys]
         answer = keep or await _ask(runner, items, plan)
         return await _settle(runner, target, items, ANSWERS[answer], allow=allow, yes=yes)
 
@@ -226,7 +225,7 @@ def _parse(runner: Runner, words: tuple[str, ...], overrides: Overrides) -> tupl
     return target, keys
 
 
-def _find(plan: Plan, key: Key) -> Item:
+def _find(target: Chosen, plan: Plan, key: Key) -> Item:
     for item in plan.conflicts:
         if item.key.rstrip("/") == key:
             return item
@@ -235,4 +234,4 @@ def _find(plan: Plan, key: Key) -> Item:
     names = [item.key for item in plan.conflicts]
     near = get_close_matches(key, names, n=1)
     why = f"did you mean {near[0]}?" if near else f"{len(names)} others are" if names else "nothing is"
-    raise UsageError(f"{key} is not in conflict", why=why, attempt=f"trueup conflicts ls {quote(plan.target.name)}")
+    raise UsageError(f"{key} is not in conflict", why=why, attempt=f"trueup conflicts ls {target.words.target}")

@@ -107,9 +107,9 @@ def print_error(error: TrueupError, session: Session, *, about: str = "") -> Non
 
 def error_line(error: TrueupError, *, about: str = "") -> tuple[tuple[str, str], ...]:
     """One error as a line; a why of several lines keeps them."""
-    from trueup.render.names import printable
+    from trueup.render.names import place, printable
 
-    what, why, attempt = (printable(part) for part in (error.what, error.why, error.attempt))
+    what, why, attempt = (place(part) for part in (error.what, error.why, error.attempt))
     body = f"{printable(about)}: {what}" if about else what
     listed = isinstance(error, ConfigError) and error.why.startswith("\n")
     if listed:  # one line each; the configuration has made its own values harmless

@@ -150,12 +150,23 @@ class Root(Group):
             code = answer if isinstance(answer, int) else 0
         except Exception as error:  # noqa: BLE001 - the edge of the process
             code = exit_code_of(error)
-            report_failure(error, session)
+            if isinstance(error, OSError) and _writes_help(error):
+                session.give_up(sys.stdout, error)
+            else:
+                report_failure(error, session)
         except KeyboardInterrupt:
             code = 130
         finally:
             session.restore()
         sys.exit(session.close(code))
+
+
+def _writes_help(error: OSError) -> bool:
+    """Whether it is click that could not write: a help text or the version, to stdout."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") == click.echo.__module__
 
 
 def _prepare_streams() -> None:

@@ -54,7 +54,8 @@ def status(session: Session, *, names: tuple[str, ...], overrides: Overrides, ex
       trueup status --quiet || trueup sync
 
     Nothing is written, and unchanged files are not read: they are known by size, time and inode. `trueup verify` reads
-    every byte.
+    every byte. The exit code is 4 if a conflict waits for a person, 1 if a side could not be seen, 2 if an item could
+    not; 3 for drift only with --exit-code.
     """
     return _survey(session, names, overrides, exit_code=exit_code or session.quiet, by_content=False)
 

@@ -56,6 +56,18 @@ def max_delete(value: object) -> Limits:
         raise click.BadParameter(str(error)) from error
 
 
+def bandwidth(value: object) -> int:
+    """``10MB`` as bytes per second, as an option's type."""
+    from trueup.config.secret import Place
+    from trueup.config.values import RATE, Wrong
+
+    try:
+        rate: int = RATE.read_text(str(value), Place(Path(), {}, Path()))
+    except Wrong as error:
+        raise click.BadParameter(f"{str(value)!r} is not {RATE.allowed}; {error}") from error
+    return rate
+
+
 @dataclass(frozen=True, slots=True)
 class Overrides:
     """Settings that flags change; None and empty leave what is configured."""
@@ -70,6 +82,8 @@ class Overrides:
     exclude: tuple[str, ...] = ()
     """Beside those configured: a flag must not bring in what a file keeps out."""
     max_delete: Limits | None = None
+    bandwidth: int | None = None
+    """Bytes per second."""
 
     def applied(self, spec: Folders) -> Folders:
         """The target with these settings."""
@@ -90,13 +104,14 @@ class Overrides:
             policy=replace(policy, **changed),
             selection=selection,
             limits=self.max_delete or spec.limits,
+            tuning=replace(spec.tuning, bytes_per_second=self.bandwidth or spec.tuning.bytes_per_second),
         )
 
     def flags(self) -> str:
         """As they are typed, each with a leading blank."""
         pairs: list[tuple[str, object]] = [
             (f"--{name.replace('_', '-')}", getattr(self, name))
-            for name in ("name", "direction", "conflict", "deletes", "keep", "max_delete")
+            for name in ("name", "direction", "conflict", "deletes", "keep", "max_delete", "bandwidth")
         ]
         pairs += [("--include", pattern) for pattern in self.include]
         pairs += [("--exclude", pattern) for pattern in self.exclude]
@@ -127,6 +142,9 @@ def _policy_options(function: F, *, without: str) -> F:
         ),
         "max_delete": click.option(
             "--max-delete", type=max_delete, metavar="N|P%", help="Refuse a run that would delete more."
+        ),
+        "bandwidth": click.option(
+            "--bandwidth", type=bandwidth, metavar="SIZE", help="Write no more than this per second to a side: 10MB."
         ),
         "keep": word_option("--keep", Keep, explain="Which replaced and deleted versions go to the trash."),
     }

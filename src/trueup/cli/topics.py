@@ -36,11 +36,12 @@ def exit_codes() -> Iterator[str]:
 
 
 def symbols() -> Iterator[str]:
-    """Every sign and word of a plan."""
-    from trueup.render.wording import MARKS, STATUSES
+    """The signs and words that a plan can hold today."""
+    from trueup.protocols import Properties
+    from trueup.render.wording import STATUSES, possible_marks
 
     yield "In a plan:"
-    for mark in MARKS:
+    for mark in possible_marks(Properties(location="").verbs):  # every store offers these, none more
         yield f"  {mark.sign:<2} {mark.word:<13} {mark.meaning}"
     yield ""
     yield "In the report of a run:"
@@ -82,11 +83,24 @@ def guards() -> Iterator[str]:
         yield f"  {guard.value:<14} {meaning}"
 
 
+def stores() -> Iterator[str]:
+    """What a side can be."""
+    from trueup.stores import schemes
+
+    yield "A side is a folder, given as its path, or what a URL names. Schemes of URLs:"
+    yield ""
+    for scheme, summary in schemes().items():
+        yield f"  {scheme + '://':<11} {summary}"
+    yield ""
+    yield "Other packages add theirs by the entry point group trueup.stores."
+
+
 TOPICS: dict[str, Callable[[], Iterator[str]]] = {
     "exit-codes": exit_codes,
     "symbols": symbols,
     "config": config,
     "guards": guards,
+    "stores": stores,
 }
 
 
@@ -95,7 +109,7 @@ TOPICS: dict[str, Callable[[], Iterator[str]]] = {
 @click.pass_context
 @pass_session
 def topics(session: Session, ctx: click.Context, *, words: tuple[str, ...]) -> int:
-    """Explain exit codes, symbols, configuration, guards.
+    """Explain exit codes, symbols, configuration, guards, stores.
 
     \b
     Examples:
@@ -104,6 +118,7 @@ def topics(session: Session, ctx: click.Context, *, words: tuple[str, ...]) -> i
       trueup help symbols
       trueup help config
       trueup help guards
+      trueup help stores
       trueup help sync            the same as trueup sync --help
     """
     root = ctx.find_root()

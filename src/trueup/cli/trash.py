@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from trueup.api import TrashItem
+from trueup.api import Pruned, TrashItem
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command, Group
 from trueup.cli.plan import finish
@@ -127,11 +127,19 @@ async def _find(runner: Runner, target: Chosen, handle: str, side: str | None) -
 @target_argument
 @click.option("--older-than", type=age, metavar="AGE", help="Only what has been there longer, such as 12h, 30d, 2w.")
 @click.option("--run", metavar="RUN", help="Only what this run put there.")
+@click.option("--last-copies", is_flag=True, help="Also what is the last copy: no side holds that name any more.")
 @click.option("--dry-run", is_flag=True, help="Say what would go, and stop.")
 @yes_option
 @pass_session
 def prune(
-    session: Session, *, words: tuple[str, ...], older_than: float | None, run: str | None, dry_run: bool, yes: bool
+    session: Session,
+    *,
+    words: tuple[str, ...],
+    older_than: float | None,
+    run: str | None,
+    last_copies: bool,
+    dry_run: bool,
+    yes: bool,
 ) -> int:
     """Destroy kept versions for good, except the last copy of anything.
 
@@ -140,9 +148,10 @@ def prune(
       trueup trash prune photos --older-than 30d --dry-run
       trueup trash prune photos --older-than 30d
       trueup trash prune photos --run 20261121T034512-1f2e3d4c --yes
+      trueup trash prune photos --older-than 1w --last-copies
 
     What is pruned cannot come back: neither `trueup undo` nor `trueup trash restore` has it then. The exit code is 2
-    if something stays because it is the only copy.
+    if something stays because it is the only copy: --yes alone never destroys that, --last-copies does.
     """
 
     async def work(runner: Runner) -> int:
@@ -150,32 +159,51 @@ def prune(
         no_more(rest)
         name = (await runner.engine.record(run)).summary.id if run is not None else None
 
-        async def attempt(*, rehearse: bool) -> tuple[int, int, tuple[tuple[str, str], ...]]:
-            pruned = await runner.engine.prune(
-                target.spec, older_than_seconds=older_than, run_name=name, dry_run=rehearse
+        async def attempt(*, rehearse: bool, last: bool) -> Pruned:
+            return await runner.engine.prune(
+                target.spec, older_than_seconds=older_than, run_name=name, last_copies=last, dry_run=rehearse
             )
-            return pruned.removed, pruned.bytes, pruned.refused
 
-        number, amount, refused = await attempt(rehearse=True)
-        what = f"{count(number, 'version')}, {size(amount)}"
-        code = EXIT_PARTIAL if refused else EXIT_OK
-        if number and not dry_run:
-            question = f"Destroy {what} for good?"
-            if not yes:
-                runner.require_terminal(question)
-                if not await runner.ask(question):
-                    return EXIT_DRIFT
-            number, amount, refused = await attempt(rehearse=False)
-        _say(runner.session, dry_run=dry_run, number=number, amount=amount, refused=refused)
-        finish(session, "pruned", removed=number, bytes=amount, refused=refused, dry_run=dry_run, exit_code=code)
+        pruned = await attempt(rehearse=True, last=last_copies)
+        last = len((await attempt(rehearse=True, last=False)).refused) if last_copies else 0
+        if pruned.removed and not dry_run:
+            if not await _agreed(runner, pruned, last, yes=yes):
+                return EXIT_DRIFT
+            pruned = await attempt(rehearse=False, last=last_copies)
+        code = EXIT_PARTIAL if pruned.refused else EXIT_OK
+        _say(session, pruned, last, dry_run=dry_run)
+        finish(
+            session,
+            "pruned",
+            removed=pruned.removed,
+            bytes=pruned.bytes,
+            refused=pruned.refused,
+            last_copies=last,
+            dry_run=dry_run,
+            exit_code=code,
+        )
         return code
 
     return run_engine(session, work)
 
 
-def _say(session: Session, *, dry_run: bool, number: int, amount: int, refused: tuple[tuple[str, str], ...]) -> None:
+def _amount(pruned: Pruned, last: int) -> str:
+    copies = f", {last:,} of them the last copy of anything under that name" if last else ""
+    return f"{count(pruned.removed, 'version')}, {size(pruned.bytes)}{copies}"
+
+
+async def _agreed(runner: Runner, pruned: Pruned, last: int, *, yes: bool) -> bool:
+    """Whether it may be done. Last copies are here only because --last-copies has named them."""
+    if yes:
+        return True
+    question = f"Destroy {_amount(pruned, last)}, for good?"
+    runner.require_terminal(question)
+    return await runner.ask(question)
+
+
+def _say(session: Session, pruned: Pruned, last: int, *, dry_run: bool) -> None:
     if not session.text:
         return
     verb = "would destroy" if dry_run else "destroyed"
-    session.show([line(f"{verb} {count(number, 'version')}, {size(amount)}")])
-    session.show(line(f"  stays: {printable(handle)}: {printable(why)}", "yellow") for handle, why in refused)
+    session.show([line(f"{verb} {_amount(pruned, last)}")])
+    session.show(line(f"  stays: {printable(handle)}: {printable(why)}", "yellow") for handle, why in pruned.refused)

@@ -346,7 +346,11 @@ def _folders(name: str, settings: Mapping[str, Any], origin: Origin, problems: l
         limits=settings["max_delete"],
         selection=Selection(settings["include"], settings["exclude"], smallest, largest, settings["defaults"]),
         tuning=Tuning(
-            settings["max_concurrent"], settings["timeout"], settings["retry_attempts"], settings["retry_delay"]
+            settings["max_concurrent"],
+            settings["timeout"],
+            settings["retry_attempts"],
+            settings["retry_delay"],
+            settings["bandwidth"],
         ),
         trash=settings["trash"],
     )

@@ -74,12 +74,19 @@ def refuse(problems: Iterable[Problem]) -> None:
     if not found:
         return
     if len(found) == 1:
-        raise ConfigError(f"{found[0].where}: {found[0].what}", why=found[0].why, attempt="trueup config check")
+        raise ConfigError(f"{found[0].where}: {found[0].what}", why=found[0].why, attempt=_mend(found[0].where))
     raise ConfigError(
         f"the configuration has {len(found)} errors",
         why="".join(f"\n  {problem}" for problem in found),
-        attempt="trueup config check",
+        attempt="edit these lines, the first is " + str(found[0].where),
     )
+
+
+def _mend(where: Origin) -> str:
+    """What to change."""
+    if where.path is not None:
+        return f"edit {where}"
+    return f"set {where} to something else"
 
 
 def dotted(path: Iterable[str]) -> str:

@@ -80,6 +80,9 @@ FOLDER: Mapping[str, Setting] = {
         _TUNING.retry_delay_seconds,
         variable="TRUEUP_RETRY_DELAY",
     ),
+    "bandwidth": Setting(
+        values.RATE, "How much is written to each side per second, all items together.", _TUNING.bytes_per_second
+    ),
 }
 
 KINDS: Mapping[str, Mapping[str, Setting]] = {folders.KIND: FOLDER}

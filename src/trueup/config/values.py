@@ -107,6 +107,14 @@ def _read_size(value: object, _: Place) -> int:
     return round(float(match[1]) * float(1024 if "i" in unit else 1000) ** power)
 
 
+def _read_rate(value: object, place: Place) -> int:
+    text = value.removesuffix("/s") if isinstance(value, str) else value
+    rate = _read_size(text, place)
+    if not rate:
+        raise Wrong("nothing could be written; leave it out for no limit")
+    return rate
+
+
 def duration(*, zero: bool) -> Form:
     """Seconds, as a number or with a unit."""
 
@@ -229,6 +237,12 @@ SIZE = Form(
     _read_size,
     'bytes, or text such as "10MB", "64KiB"',
     {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": f"^{_SIZE.pattern}$"}]},
+    number=True,
+)
+RATE = Form(
+    _read_rate,
+    'bytes per second, or text such as "10MB"',
+    {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^{_SIZE.pattern}(/s)?$"}]},
     number=True,
 )
 LIMITS = Form(

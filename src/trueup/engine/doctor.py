@@ -79,7 +79,7 @@ async def _side(name: str, job: Job, side: Side) -> list[Diagnosis]:
     if free is not None and free < LOW_BYTES:
         found.append(Diagnosis(f"{what} room", ok=False, detail=f"{free} bytes free", fix="free some space"))
     if job.policy.direction.writes(side) and not await job.ambient.threads(_writable, store.properties.location):
-        fix = f"give yourself write permission: chmod u+w {store.properties.location}"
+        fix = f"give yourself write permission: chmod u+w {' '.join(places(store.properties.location))}"
         found.append(Diagnosis(f"{what} writable", ok=False, detail="no permission to write", fix=fix))
     found += [Diagnosis(f"{what} promises", ok=True, detail=notice) for notice in store.properties.notices]
     return found

@@ -45,9 +45,9 @@ class RunSummary:
     finished_ns: int | None
     state: RunState
     done: int
-    """Steps that were carried out."""
+    """Changes of which every step was carried out, as the report of the run counts them."""
     failed: int
-    """Steps that were not, for whatever reason."""
+    """Changes of which some step was not, for whatever reason."""
     undoes: str | None
 
 
@@ -156,10 +156,11 @@ class Journal:
 
     def _summary(self, connection: sqlite3.Connection, row: tuple[Any, ...]) -> RunSummary:
         done = failed = 0
-        for (text,) in connection.execute("SELECT outcomes FROM items WHERE run = ?", (row[0],)):
-            for status in _statuses(text):
-                done += status == Status.DONE
-                failed += status != Status.DONE
+        for item, text in connection.execute("SELECT item, outcomes FROM items WHERE run = ?", (row[0],)):
+            statuses = set(_statuses(text))
+            if statuses and _REMEMBERED not in item:
+                done += statuses == {Status.DONE}
+                failed += statuses != {Status.DONE}
         return RunSummary(
             id=row[0],
             target_id=row[1],
@@ -182,6 +183,10 @@ _SUMMARY = (
 
 _WROTE = """EXISTS (SELECT 1 FROM items WHERE run = runs.id AND outcomes LIKE '%"status": "done"%')"""
 """Runs of which something was carried out: ``last`` means the last one that can be taken back."""
+
+
+_REMEMBERED = '"phase": "agree"'
+"""In an item that writes no side. In the text of a name the quotes would be escaped."""
 
 
 def _dump(outcomes: Iterable[Outcome]) -> str:

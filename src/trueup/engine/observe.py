@@ -94,7 +94,7 @@ class _Observer:
     async def run(self) -> Observation:
         found = self.found
         sources: dict[str, AsyncIterator[Batch]] = {side: self._listing(side) for side in SIDES}
-        chunks = in_step({**sources, ANCESTOR: self._ancestors()})
+        chunks = in_step({**sources, ANCESTOR: self._ancestors()}, believed=(ANCESTOR,))
         async with aclosing(chunks):  # type: ignore[type-var]  # it is a generator
             async for chunk in chunks:
                 await self._take(chunk)

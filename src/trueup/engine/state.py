@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trueup.core.errors import AccessDenied, NoSpace, StateDamaged, StoreError
+from trueup.core.errors import AccessDenied, ConfigError, NoSpace, StateDamaged, StoreError
 from trueup.core.model import (
     Ancestor,
     AncestorRow,
@@ -49,7 +49,8 @@ class State:
         directory: Where it lives; made with mode 0700 if it is not there.
 
     Raises:
-        StateDamaged: If it is no database, is damaged, or was written by a newer trueup.
+        StateDamaged: If it is no database, or is damaged.
+        ConfigError: If it was written by a newer trueup.
         AccessDenied: If it cannot be opened.
     """
 
@@ -80,7 +81,7 @@ class State:
     def _migrate(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > len(STEPS):
-            raise StateDamaged(
+            raise ConfigError(
                 f"{self.path} was written by a newer trueup",
                 why=f"its version is {version}, this program knows {len(STEPS)}",
                 attempt="pip install --upgrade trueup",

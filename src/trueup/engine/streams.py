@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +34,8 @@ class _Stream:
     receive: ObjectReceiveStream[Batch | StoreError]
     buffer: Batch = field(default_factory=list)
     last: bytes | None = None
+    believed: bool = False
+    """Whether its order needs no check."""
     ended: bool = False
     lost: StoreError | None = None
 
@@ -48,7 +50,8 @@ class _Stream:
             if isinstance(batch, StoreError):
                 self.lost, self.ended = batch, True
                 return
-            self._check_order(batch)
+            if not self.believed:
+                self._check_order(batch)
             self.buffer = self.buffer + batch if self.buffer else batch
 
     def _check_order(self, batch: Batch) -> None:
@@ -77,11 +80,17 @@ class Chunk:
     lost: Mapping[str, StoreError]
 
 
-async def in_step(sources: Mapping[str, AsyncIterator[Batch]]) -> AsyncIterator[Chunk]:
+async def in_step(
+    sources: Mapping[str, AsyncIterator[Batch]], *, believed: Collection[str] = ()
+) -> AsyncIterator[Chunk]:
     """Chunks of all sources over the same ranges of keys.
 
     Each source is read ahead in a task of its own, so that slow listings overlap. A source that raises a StoreError is
     named in every chunk from then on; what it listed before still counts.
+
+    Args:
+        sources: Listings by name.
+        believed: Those whose order needs no check, because a database has put them in it.
 
     Raises:
         OutOfOrder: If a source is not in strictly ascending order of keys.
@@ -93,7 +102,7 @@ async def in_step(sources: Mapping[str, AsyncIterator[Batch]]) -> AsyncIterator[
         for name, source in sources.items():
             send, receive = anyio.create_memory_object_stream[Batch | StoreError](2)
             stack.push_async_callback(receive.aclose)
-            streams.append(_Stream(name, receive))
+            streams.append(_Stream(name, receive, believed=name in believed))
             tasks.start_soon(_pump, source, send)
         try:
             while True:
@@ -104,7 +113,10 @@ async def in_step(sources: Mapping[str, AsyncIterator[Batch]]) -> AsyncIterator[
                 for stream in streams:
                     rows[stream.name] = stream.take(bound)
                 lost = {stream.name: stream.lost for stream in streams if stream.lost is not None}
-                yield Chunk(rows, lost)
+                try:
+                    yield Chunk(rows, lost)
+                except GeneratorExit:  # closed early; out of a task group it would come as a group and hide the cause
+                    return
                 if all(stream.ended and not stream.buffer for stream in streams):
                     return
         finally:

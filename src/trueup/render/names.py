@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import unicodedata
 from collections.abc import Iterable
@@ -11,6 +12,10 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 _DECEPTIVE = frozenset("\u061c\u200b\u200e\u200f\u2028\u2029\u2060\ufeff")
 """Invisible, line-breaking or direction-changing, beside the ranges below."""
+
+
+_NEXT_ROOT = re.compile(r"\n(?=[^/\n]+=[^/\n]*/)")
+"""What `trueup.stores.joined` puts between the roots of one side."""
 
 
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
@@ -40,6 +45,11 @@ def _escape(char: str) -> str:
     if 0xD800 <= point <= 0xDFFF or 0xE0000 <= point <= 0xE007F:
         return f"\\U{point:08x}"
     return char
+
+
+def place(text: str) -> str:
+    """A location, or a sentence with one in it: several roots, one a line, become ``a=/one, b=/two``."""
+    return ", ".join(printable(part) for part in _NEXT_ROOT.split(text))
 
 
 def quote(text: str) -> str:

@@ -13,7 +13,7 @@ from trueup.core.plan import Item, Plan, Step
 from trueup.core.reconcile import CONFLICTS, Reason
 from trueup.core.strategy import Keep
 from trueup.core.table import Verb
-from trueup.render.names import count, pad, printable, size, width
+from trueup.render.names import count, pad, place, printable, size, width
 from trueup.render.text import Line, columns, line
 from trueup.render.wording import (
     CONFLICT,
@@ -76,7 +76,7 @@ def plan_lines(plan: Plan, words: Words, *, verbose: int = 0, refusals: Sequence
 def headline(plan: Plan) -> list[Line]:
     """The target, where its sides are, and what could not be seen."""
     seen = plan.observed
-    places = " <> ".join(printable(seen[side].location) for side in (LOCAL, REMOTE) if side in seen)
+    places = " <> ".join(place(seen[side].location) for side in (LOCAL, REMOTE) if side in seen)
     undoing = f"  undoes {printable(plan.undoes)}" if plan.undoes else ""
     return [((printable(plan.target.name), "bold"), (f"  {places}  {plan.policy.direction.value}{undoing}", "dim"))]
 
@@ -262,7 +262,7 @@ def forgotten_items(plan: Plan) -> int:
 def refusal_lines(refusals: Sequence[Refusal]) -> list[Line]:
     """Each guard that stops the plan, and the option that lets one run pass."""
     return [
-        ((f"  {'x refused':<11}", "red"), (f"  {printable(r.why)}; --allow {r.guard.value} lets one run pass", ""))
+        ((f"  {'x refused':<11}", "red"), (f"  {place(r.why)}; --allow {r.guard.value} lets one run pass", ""))
         for r in refusals
     ]
 
@@ -317,7 +317,7 @@ def status_lines(plan: Plan, words: Words, *, by_content: bool = False, verbose:
     lines: list[Line] = [((printable(plan.target.name), "bold"), ("  ", ""), (state, style))]
     for side, seen in plan.observed.items():
         items = count(seen.items, "item") if seen.complete else "not all seen"
-        lines.append(line(f"  {side:<8}{printable(seen.location)}  {items}", "dim"))
+        lines.append(line(f"  {side:<8}{place(seen.location)}  {items}", "dim"))
     lines += _notices(plan)
     if verbose:
         lines += _item_lines(plan, verbose - 1)

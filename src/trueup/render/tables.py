@@ -8,7 +8,7 @@ from typing import Protocol
 
 from trueup.core.model import LOCAL, REMOTE, Entry, Key, Side, Unknown
 from trueup.core.plan import Item, Plan
-from trueup.render.names import count, duration, moment, printable, size
+from trueup.render.names import count, duration, moment, place, printable, size
 from trueup.render.plans import Words
 from trueup.render.text import Line, line, table
 from trueup.render.wording import CONFLICT, reason_text
@@ -153,7 +153,7 @@ def finding_lines(findings: Sequence[FindingLike]) -> list[Line]:
     lines: list[Line] = []
     for finding in findings:
         sign, style = ("ok", "green") if finding.ok else ("x ", "red")
-        lines.append(((f"  {sign} ", style), (f"{printable(finding.check)}: {printable(finding.detail)}", "")))
+        lines.append(((f"  {sign} ", style), (f"{printable(finding.check)}: {place(finding.detail)}", "")))
         if not finding.ok and finding.fix:
             lines.append(line(f"       try: {printable(finding.fix)}"))
     bad = sum(not finding.ok for finding in findings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from trueup.core.check import Guard
@@ -99,6 +99,13 @@ VERBS: Mapping[Verb, Mark] = {
     Verb.ADOPT: ADOPT,
 }
 """Marks of all verbs but PUT, whose mark says the way that the content goes."""
+
+
+def possible_marks(verbs: Collection[Verb]) -> tuple[Mark, ...]:
+    """The marks that a plan can hold whose stores offer these verbs."""
+    content = {UPLOAD, DOWNLOAD, CREATE, UPDATE} if Verb.PUT in verbs else set()
+    found = content | {KEEP, FORGET} | set(IDLE_MARKS.values()) | {VERBS[verb] for verb in verbs if verb in VERBS}
+    return tuple(mark for mark in MARKS if mark in found)
 
 
 def step_mark(step: Step) -> Mark:

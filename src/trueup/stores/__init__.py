@@ -28,6 +28,20 @@ def scheme_of(url: str) -> str:
     return scheme.lower() if separator and scheme.isalnum() else "file"
 
 
+def schemes() -> dict[str, str]:
+    """Every scheme that a URL may have, with one sentence about what it holds."""
+    from importlib.metadata import entry_points
+
+    found = {scheme: _summary(home.partition(":")[0]) for scheme, home in _OURS.items()}
+    for point in entry_points(group="trueup.stores"):
+        found.setdefault(point.name, f"From the package {point.dist.name if point.dist else point.module}.")
+    return found
+
+
+def _summary(module: str) -> str:
+    return (import_module(module).__doc__ or "").partition("\n")[0]
+
+
 def open_store(url: str, opening: Opening) -> Store:
     """The store that holds what a URL names.
 
@@ -44,7 +58,7 @@ def open_store(url: str, opening: Opening) -> Store:
 
     found = entry_points(group="trueup.stores", name=scheme)
     if not found:
-        known = sorted({*_OURS, *(point.name for point in entry_points(group="trueup.stores"))})
-        raise UsageError(f"no store for {scheme}://", why=f"there are {', '.join(known)}", attempt="trueup help stores")
+        known = ", ".join(sorted(schemes()))
+        raise UsageError(f"no store for {scheme}://", why=f"there are {known}", attempt="trueup help stores")
     opener = next(iter(found)).load()
     return opener(url, opening)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from trueup.core.errors import Unaddressable
 from trueup.core.model import DIRECTORY_TOKEN, Entry, Fingerprint, Key, Kind, Row, Token, key_bytes
@@ -124,7 +125,7 @@ class JoinedStore:
     async def kept(self) -> list[Discarded]:
         """As `trueup.protocols.Keeps.kept`."""
         return [
-            Discarded(f"{name}/{item.handle}", item.run, Key(f"{name}/{item.key}"), item.size, item.discarded_ns)
+            replace(item, handle=f"{name}/{item.handle}", key=Key(f"{name}/{item.key}"))
             for name, store in self._stores.items()
             for item in await store.kept()
         ]

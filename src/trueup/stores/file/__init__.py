@@ -251,8 +251,10 @@ def open_url(url: str, opening: Opening) -> FileStore:
 def _existing(root: str) -> str:
     path = os.path.realpath(os.path.expanduser(root))
     if not os.path.isdir(path):
-        what = "is not a folder" if os.path.exists(path) else "does not exist"
-        raise NotFound(f"{path} {what}", attempt=f"create it (mkdir -p {path}) or correct the path")
+        if os.path.exists(path):
+            raise NotFound(f"{path} is not a folder", attempt="correct the path")
+        # No command to paste: on an empty folder where a disk belongs, a run would see everything deleted.
+        raise NotFound(f"{path} does not exist", attempt="mount it, or create it, or correct the path")
     if not os.access(path, os.R_OK | os.X_OK):
         raise AccessDenied(f"{path} cannot be read", why="permission denied", attempt=f"ls -ld {path}")
     return path

@@ -346,7 +346,7 @@ class Folder:
                 run, n, key = [*handle.split("/", 2), "", ""][:3]
                 status = place.status_at(dir_fd, name)
                 if n.isdigit() and key and status is not None:
-                    found.append(Discarded(handle, run, Key(key), status.st_size, status.st_ctime_ns))
+                    found.append(_discarded(handle, run, Key(key), status))
         return sorted(found, key=lambda item: (item.run, item.key, item.handle))
 
     def prune(self, handle: str) -> None:
@@ -409,6 +409,12 @@ class Folder:
                 place.parent(self.root, below) as (dir_fd, _),
             ):
                 os.fsync(dir_fd)
+
+
+def _discarded(handle: str, run: str, key: Key, status: os.stat_result) -> Discarded:
+    """The rename into the trash moved the change time, and nothing since."""
+    mode = stat.S_IMODE(status.st_mode)
+    return Discarded(handle, run, key, status.st_size, status.st_ctime_ns, status.st_mtime_ns, mode)
 
 
 def refuse_name(key: Key, *, reserved: bool = True) -> None:

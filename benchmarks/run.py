@@ -1,0 +1,55 @@
+"""Measure trueup against its peers: run.py [ROW...] [--quick] [--dir FOLDER] [--repeats N]; `make bench` runs all.
+
+A full run of all rows writes RESULTS.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from machine import describe
+from rows import ROWS, Bench
+from table import page, section
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, write; 0 also where a target is missed: a busy machine is no defect."""
+    parser = argparse.ArgumentParser(description="Measure trueup against its peers.")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; default: all")
+    parser.add_argument("--quick", action="store_true", help="a twentieth of the size, to try things out")
+    parser.add_argument("--dir", type=Path, help="where to put the data; it is removed afterwards")
+    parser.add_argument("--repeats", type=int, help="runs that count, of each command; default 5, with --quick 3")
+    options = parser.parse_args(argv)
+    if unknown := set(options.rows) - set(ROWS):
+        parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    repeats = options.repeats or (3 if options.quick else 5)
+    with tempfile.TemporaryDirectory(prefix="trueup-bench-", dir=options.dir) as folder:
+        bench = Bench(Path(folder), options.quick, repeats)
+        machine = describe(bench.folder)
+        print("\n".join(machine))
+        results = []
+        for name in options.rows or ROWS:
+            sys.stderr.write(f"{name} ")
+            results.append(ROWS[name](bench))
+            for room in bench.folder.iterdir():
+                shutil.rmtree(room)
+            print("\n" + "\n".join([*section(results[-1]), "", *_goals(results[-1].goals)]), flush=True)
+    if not options.rows and not options.quick:
+        RESULTS.write_text(page(machine, results))
+        print(f"\nwritten to {RESULTS}")
+    return 0
+
+
+def _goals(goals: Sequence[object]) -> list[str]:
+    return [f"{goal.what}: {goal.figure} (target {goal.target}) {goal.verdict}" for goal in goals]  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
