@@ -80,6 +80,24 @@ def test_what_a_service_says_becomes_an_error_of_ours(
     assert "unknown" not in str(found)
 
 
+@pytest.mark.parametrize(
+    ("cause", "what", "attempt"),
+    [
+        ("invalid peer certificate: UnknownIssuer", "cannot prove who it is", "SSL_CERT_FILE"),
+        ("dns error: failed to lookup address information", "is not known", "endpoint"),
+        ("tcp connect error: Connection refused (os error 111)", "not reachable", "running"),
+        ("received corrupt message of type InvalidContentType", "does not speak TLS", "http://"),
+        ("end of file before message length reached", "broke off", "again"),
+    ],
+)
+def test_why_no_answer_came_is_said(cause: str, what: str, attempt: str) -> None:
+    text = f"Unexpected (temporary) at read => send http request\n\nSource:\n   error sending request: {cause}\n"
+    found = fault("Unexpected", text, what="k", url="s3://b", bucket="b")
+    assert isinstance(found, Unavailable)
+    assert what in found.what
+    assert attempt in found.attempt
+
+
 def test_the_wish_of_a_service_to_wait_is_known() -> None:
     found = said("RateLimited", 503, "SlowDown", "temporary")
     assert isinstance(found, Throttled)
