@@ -4,8 +4,8 @@ Precedence: ``[buckets]``, the URL's own query, the environment, the profile fil
 OpenDAL, which knows more ways to get keys: profile files, single sign-on, roles, the metadata service of a cloud.
 
 Proxies are taken from ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, authorities of certificates from
-``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, by the HTTP client itself. It knows nothing of ``AWS_CA_BUNDLE``, and there is no
-way to tell it: the message about a certificate names ``SSL_CERT_FILE``.
+``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, by the HTTP client itself. It knows nothing of ``AWS_CA_BUNDLE``, and
+there is no way to tell it: the message about a certificate names ``SSL_CERT_FILE``.
 """
 
 from __future__ import annotations
