@@ -9,7 +9,7 @@ DEV := $(VENV)/.dev-installed
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix docs bench clean
+.PHONY: help demo test check fix azurite docs bench clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -32,6 +32,9 @@ check: $(DEV) ## Lint, check the format, the types, the layers and the reference
 fix: $(DEV) ## Repair what ruff can repair, and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+azurite: ## Install the emulator of Azure Blob Storage that the tests use if it is there (needs Node.js)
+	npm install --silent --no-fund --no-audit --prefix .azurite azurite@3.37.0
 
 docs: $(DEV) ## Write what the documentation takes from the code: reference, output, picture
 	$(BIN)/python docs/generate.py

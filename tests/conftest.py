@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,10 @@ from hypothesis import settings
 
 # Helpers beside the tests are imported as `tests.engine.pair`, wherever pytest was started.
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.services import Service  # only now can it be found
+
+from trueup.testing import engines
 
 # No deadline: on a busy machine it measures the neighbours.
 settings.register_profile("dev", max_examples=50, deadline=None)
@@ -33,3 +37,29 @@ def _no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with blockbuster_ctx("trueup"):
         yield
+
+
+@pytest.fixture(scope="session")
+def strong_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that refuses lost races."""
+    yield from _served(engines.weed_mini, tmp_path_factory.mktemp("strong"))
+
+
+@pytest.fixture(scope="session")
+def weak_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that ignores every condition."""
+    yield from _served(engines.rclone_s3, tmp_path_factory.mktemp("weak"))
+
+
+def _served(engine: Callable[[Path], engines.S3Server], directory: Path) -> Iterator[Service]:
+    try:
+        server = engine(directory)
+        server.start()
+    except engines.Missing as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    try:
+        yield Service(server.endpoint)
+    finally:
+        server.stop()

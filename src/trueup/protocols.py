@@ -7,7 +7,7 @@ expects, and a store that finds another one raises `PreconditionFailed` and has 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -88,6 +88,26 @@ class Properties:
     names: Names = field(default_factory=Names)
     notices: tuple[str, ...] = ()
     """What this side cannot promise, in plain words, shown in every plan."""
+    complete_rows: bool = True
+    """Whether a row of `scan` tells the time and the mode that `stat` tells; if not, `stat` has to be asked."""
+    tokens_name_content: bool = False
+    """Whether two writes of the same bytes bear the same token: it names the content, not the write."""
+    whole_reads: bool = False
+    """Whether a version that has been opened is read to its end, even if it is replaced meanwhile."""
+    ordered: bool = True
+    """Whether listings are taken to be in key order; if one was found not to be, those to come are sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach what lies at or below a URL. Secrets are fetched when they are needed."""
+
+    url: str
+    endpoint: str | None = None
+    """Address of the service, if it is not the public one."""
+    region: str | None = None
+    access_key: Callable[[], str] | None = None
+    secret_key: Callable[[], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +121,10 @@ class Opening:
     filter: Filter | None = None
     trash: str | None = None
     """Another place for the trash, where the store can choose."""
+    access: tuple[Access, ...] = ()
+    """What is configured for some URLs; the longest that fits counts."""
+    remember: MutableMapping[str, str] | None = None
+    """Where a store keeps what it found out about a service; None: it finds out again each time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,8 @@ class Engine:
         self._ambient = ambient or Ambient()
         self._state: State | None = None
         self._opening = anyio.Lock()
+        self._remembered: dict[str, str] = {}
+        """What stores found out about services."""
         self._draining = False
         self._listeners: list[MemoryObjectSendStream[Progress]] = []
         self._on_progress = on_progress
@@ -326,7 +328,8 @@ class Engine:
     async def _job(self, target: str | Folders, *, allow: Iterable[Guard] = ()) -> Job:
         allowed = frozenset(allow)
         state = await self._opened(recover=Guard.CORRUPT_STATE in allowed)
-        job = await self._ambient.threads(open_job, self._spec(target), state, self._ambient)
+        opening = partial(open_job, buckets=self._config.buckets.values(), remember=self._remembered)
+        job = await self._ambient.threads(opening, self._spec(target), state, self._ambient)
         return replace(job, allow=allowed, on_progress=self._progress, draining=lambda: self._draining)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from pathlib import Path
 
+from trueup.config import Bucket
 from trueup.core.errors import UsageError
 from trueup.core.model import LOCAL, REMOTE, Side
 from trueup.core.plan import Plan
@@ -14,20 +15,35 @@ from trueup.engine.job import Job
 from trueup.engine.pace import Pace
 from trueup.engine.state import State
 from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
-from trueup.protocols import Filter, Opening, Store
+from trueup.protocols import Access, Filter, Opening, Store
 from trueup.stores import open_store, scheme_of
 from trueup.stores.joined import JoinedStore, places
 from trueup.targets.folders import Folders, Tuning
 
 
-def open_job(spec: Folders, state: State, ambient: Ambient) -> Job:
+def open_job(
+    spec: Folders,
+    state: State,
+    ambient: Ambient,
+    *,
+    buckets: Iterable[Bucket] = (),
+    remember: MutableMapping[str, str] | None = None,
+) -> Job:
     """A job with its sides opened. Blocks.
+
+    Args:
+        spec: The target.
+        state: Where it is remembered what was agreed on.
+        ambient: Clock, threads, names.
+        buckets: How to get to places that need keys.
+        remember: Where stores keep what they find out about services.
 
     Raises:
         UsageError: If the roots overlap, two of them have one name, or no store knows a scheme.
         StoreError: If a side is known not to be there.
     """
-    stores = {side: _limited(store, spec.tuning, ambient) for side, store in _open_sides(spec, ambient).items()}
+    sides = _open_sides(spec, ambient, tuple(_access(bucket) for bucket in buckets), remember)
+    stores = {side: _limited(store, spec.tuning, ambient) for side, store in sides.items()}
     locations = {side: store.properties.location for side, store in stores.items()}
     _refuse_overlap([(side, place) for side in locations for place in places(locations[side])], state.directory)
     return Job(
@@ -55,11 +71,26 @@ def _limited(store: Store, tuning: Tuning, ambient: Ambient) -> Store:
     return limited
 
 
-def _open_sides(spec: Folders, ambient: Ambient) -> dict[Side, Store]:
+def _access(bucket: Bucket) -> Access:
+    """What is configured for a bucket; its secrets are fetched when a store needs them."""
+    access, secret = bucket.access_key, bucket.secret_key
+    return Access(
+        bucket.url,
+        bucket.endpoint,
+        bucket.region,
+        None if access is None else access.reveal,
+        None if secret is None else secret.reveal,
+    )
+
+
+def _open_sides(
+    spec: Folders, ambient: Ambient, access: tuple[Access, ...], remember: MutableMapping[str, str] | None
+) -> dict[Side, Store]:
     patterns = _filter_of(spec)
 
     def opened(url: str, belongs: Filter = patterns, trash: str | None = None) -> Store:
-        return open_store(url, Opening(ambient.clock, ambient.threads, ambient.unique, belongs, trash))
+        opening = Opening(ambient.clock, ambient.threads, ambient.unique, belongs, trash, access, remember)
+        return open_store(url, opening)
 
     if len(spec.local) == 1:
         local = opened(spec.local[0], trash=spec.trash)

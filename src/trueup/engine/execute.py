@@ -9,6 +9,7 @@ import anyio
 
 from trueup.core.errors import NoSpace, PreconditionFailed, StoreError, TrueupError
 from trueup.core.model import (
+    DIRECTORY_TOKEN,
     Entry,
     Key,
     Side,
@@ -223,6 +224,8 @@ class _Execution:
                 return await store.make_directory(step.key, expect=step.expect, trash=trash)
             case Verb.PUT | Verb.SIBLING if step.value is not None and step.expect is None:
                 return await self._create(store, step, step.value)
+            case Verb.REPLACE_KIND if step.value is not None and _no_directory(store, step):
+                return await self._create(store, step, step.value)
             case Verb.PUT | Verb.REPLACE_KIND if step.value is not None:
                 return await store.write(step.key, self._source(step.value), expect=step.expect, trash=trash)
             case Verb.REPLACE_KIND:
@@ -310,6 +313,11 @@ class _Ledger:
             batch, self._finished = self._finished, []
             if batch:
                 await self._commit(batch)
+
+
+def _no_directory(store: Store, step: Step) -> bool:
+    """Whether the directory that a file is to replace is none by itself on that side: emptied, it is gone."""
+    return step.expect == DIRECTORY_TOKEN and not store.properties.directories
 
 
 def _save_outcome(save: Step, item: Item, outcomes: Sequence[Outcome]) -> Outcome:

@@ -22,6 +22,7 @@ from trueup.core.model import (
     Entry,
     Fingerprint,
     Key,
+    Kind,
     Row,
     Side,
     Token,
@@ -73,7 +74,7 @@ async def observe(job: Job) -> Observation:
         StoreError: If a side cannot be looked at at all.
         StateDamaged: If the ancestors cannot be read.
     """
-    unordered: set[Side] = set()
+    unordered = {side for side in SIDES if not job.stores[side].properties.ordered}
     while True:
         try:
             with ungrouped(OutOfOrder, TrueupError):
@@ -126,6 +127,8 @@ class _Observer:
 
     def _listing(self, side: Side) -> AsyncIterator[list[Row]]:
         listing = self.job.stores[side].scan()
+        if not all(store.properties.directories for store in self.job.stores.values()):
+            listing = _without_directories(listing)
         return spooled(listing, self.job.ambient.threads) if side in self.unordered else listing
 
     async def _ancestors(self) -> AsyncIterator[Batch]:
@@ -154,7 +157,7 @@ class _Observer:
     # -- from suspects to findings -------------------------------------------------------------------------------
 
     async def _judge(self, suspects: Sequence[Suspect]) -> list[Finding]:
-        differences = await self._enrich(suspects)
+        differences = await self._inspect(await self._enrich(suspects))
         now_ns = self.job.ambient.clock.now_ns()
         findings: dict[Key, Finding] = {}
         while differences:
@@ -221,6 +224,32 @@ class _Observer:
             return entry
         return replace(entry, content=replace(entry.content, fingerprint=known))
 
+    async def _inspect(self, differences: list[Difference]) -> list[Difference]:
+        """Ask for what the rows of some stores do not tell: time, mode, and the fingerprint where that is free."""
+        sides = [side for side in SIDES if not self.job.stores[side].properties.complete_rows]
+        wanted = [
+            (side, difference.key, entry)
+            for difference in differences
+            for side in sides
+            if (entry := _news(difference, side)) is not None
+        ]
+        told: dict[tuple[Side, Key], Entry | Unknown] = {}
+
+        async def one(wish: tuple[Side, Key, Entry]) -> None:
+            side, key, entry = wish
+            told[side, key] = await _told(self.job.stores[side], key, entry, verify=self.job.verify)
+            self.job.on_progress(Progress("look closer", side, len(told), len(wanted), current=key))
+
+        await self.job.pace.spread(wanted, one)
+        return [
+            replace(
+                difference,
+                local=told.get((LOCAL, difference.key), difference.local),
+                remote=told.get((REMOTE, difference.key), difference.remote),
+            )
+            for difference in differences
+        ]
+
     # -- fingerprints --------------------------------------------------------------------------------------------
 
     async def _look_closer(self, closer: Sequence[tuple[Difference, LookCloser]]) -> list[Difference]:
@@ -281,6 +310,34 @@ class _Observer:
             free_bytes=await store.free_bytes(),
             notices=store.properties.notices,
         )
+
+
+async def _without_directories(listing: AsyncIterator[list[Row]]) -> AsyncIterator[list[Row]]:
+    """Where one side has no directories there is nothing to agree on about the other's."""
+    async with aclosing(listing):  # type: ignore[type-var]  # it is a generator
+        async for batch in listing:
+            yield [row for row in batch if row[2] is not Kind.DIRECTORY]
+
+
+def _news(difference: Difference, side: Side) -> Entry | None:
+    """What the side holds, unless that is the version that was agreed on."""
+    seen, ancestor = difference.side(side), difference.ancestor
+    if not isinstance(seen, Entry):
+        return None
+    agreed = None if ancestor is None else ancestor.local if side == LOCAL else ancestor.remote
+    return None if seen.token == agreed else seen
+
+
+async def _told(store: Store, key: Key, listed: Entry, *, verify: bool) -> Entry | Unknown:
+    """What the store tells about one item; without its fingerprint if bytes are to be read whatever is told."""
+    try:
+        entry = await store.stat(key)
+    except StoreError as error:
+        return Unknown(str(error))
+    if entry is None:
+        return Unknown("it is listed, but not there")
+    known = entry.content.fingerprint or (listed.content.fingerprint if listed.token == entry.token else None)
+    return replace(entry, content=replace(entry.content, fingerprint=None if verify else known))
 
 
 def _is_opaque(suspect: Suspect) -> bool:

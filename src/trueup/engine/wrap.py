@@ -259,7 +259,7 @@ class Retrying(Wrapper):
         entry = await self.inner.stat(key)
         if entry is None or entry.content.size != source.size:
             return None
-        fingerprint = await self.inner.fingerprint(key, entry.token)
+        fingerprint = entry.content.fingerprint or await self.inner.fingerprint(key, entry.token)
         if fingerprint != await self._ambient.threads(_hash, source):
             return None
         return Written(entry.token, fingerprint, await self._kept_handle(key, trash))

@@ -18,6 +18,7 @@ Open = Callable[[str, Opening], Store]
 _OURS = {
     "file": "trueup.stores.file:open_url",
     "memory": "trueup.stores.memory:open_url",
+    **dict.fromkeys(("s3", "gs", "gcs", "az", "azblob", "oss", "obs", "cos", "b2"), "trueup.stores.object:open_url"),
 }
 
 

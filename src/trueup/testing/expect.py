@@ -188,8 +188,9 @@ async def make(store: Store, directory: Key) -> None:
 
 
 async def rows(store: Observe) -> list[Row]:
-    """Everything that a scan shows."""
-    return [row async for batch in store.scan() for row in batch]
+    """Everything that a scan shows, sorted if the store says that it has to be."""
+    found = [row async for batch in store.scan() for row in batch]
+    return found if store.properties.ordered else sorted(found, key=lambda row: row[0])
 
 
 async def keys(store: Observe) -> list[Key]:

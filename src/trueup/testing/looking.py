@@ -170,7 +170,8 @@ class ObserveContract(Contract):
             shown, entry = entry_from_row(row), await look(store, key)
             equal(shown.token, entry.token, f"token of {key}")
             equal((shown.content.kind, shown.content.size), (entry.content.kind, entry.content.size), f"{key}")
-            equal((shown.modified_ns, shown.mode), (entry.modified_ns, entry.mode), f"time and mode of {key}")
+            if store.properties.complete_rows:
+                equal((shown.modified_ns, shown.mode), (entry.modified_ns, entry.mode), f"time and mode of {key}")
             if shown.content.fingerprint is not None and shown.content.fingerprint.algorithm == "blake3":
                 equal(shown.content.fingerprint, fingerprint_of(await read(store, key)), f"fingerprint of {key}")
 
@@ -292,8 +293,11 @@ class ReadContract(Contract):
                 self.outside_write(Key("a"), b"newer")
                 return [first, *chunks]
 
-        with refused(PreconditionFailed):
-            await in_thread(read_and_edit)
+        if store.properties.whole_reads:
+            true(b"".join(await in_thread(read_and_edit)) == old, "the version that was opened is read to its end")
+        else:
+            with refused(PreconditionFailed):
+                await in_thread(read_and_edit)
         true((await look(store, Key("a"))).token != token, "the edit is there")
 
     async def test_an_in_thread_the_same_size_is_another_version(self, store: Store) -> None:

@@ -96,7 +96,8 @@ class WriteContract(Contract):
         for _ in range(5):
             written = await store.write(A, source_of(b"same"), expect=tokens[-1], trash=None)
             tokens.append(written.token or Token(""))
-        equal(len(set(tokens)), 6, "each write makes a version of its own, whatever the bytes")
+        versions = 1 if store.properties.tokens_name_content else 6
+        equal(len(set(tokens)), versions, "each write makes a version of its own, unless tokens name the content")
 
     async def test_a_replaced_version_is_kept(self, store: Store) -> None:
         token = await create(store, A, b"one")
@@ -304,6 +305,7 @@ class WriteContract(Contract):
         return [] if seen in versions else [f"{len(seen)} bytes that nobody wrote"]
 
     async def test_a_cancelled_write_has_happened_or_has_not(self, store: Store) -> None:
+        _needs_refusal(store)  # an abandoned thread may come last
         for steps in range(12):
             key = Key(f"a{steps}")
             token = await create(store, key, b"old")
