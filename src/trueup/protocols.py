@@ -72,13 +72,18 @@ class Filter(Protocol):
         ...
 
 
+VERBS = frozenset({Verb.PUT, Verb.DELETE, Verb.SAVE, Verb.SIBLING, Verb.REPLACE_KIND})
+"""What every store of content can do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Properties:
     """What a store can and cannot promise."""
 
     location: str
     """Canonical, for people and for the identity of targets: an absolute path or a URL without secrets."""
-    verbs: frozenset[Verb] = frozenset({Verb.PUT, Verb.MOVE, Verb.DELETE, Verb.SAVE, Verb.SIBLING, Verb.REPLACE_KIND})
+    verbs: frozenset[Verb] = VERBS
+    """What it can do. Nothing else is planned for it; `Verb.MOVE` has to be said."""
     directories: bool = True
     """Whether directories exist by themselves, empty ones included."""
     refuses_lost_races: bool = True
@@ -88,6 +93,8 @@ class Properties:
     names: Names = field(default_factory=Names)
     notices: tuple[str, ...] = ()
     """What this side cannot promise, in plain words, shown in every plan."""
+    about_moves: str = ""
+    """What it cannot promise of moves, shown in plans that hold some; empty: they are refused like other lost races."""
     complete_rows: bool = True
     """Whether a row of `scan` tells the time and the mode that `stat` tells; if not, `stat` has to be asked."""
     tokens_name_content: bool = False

@@ -37,11 +37,12 @@ def exit_codes() -> Iterator[str]:
 
 def symbols() -> Iterator[str]:
     """The signs and words that a plan can hold today."""
-    from trueup.protocols import Properties
+    from trueup.core.table import Verb
+    from trueup.protocols import VERBS
     from trueup.render.wording import STATUSES, possible_marks
 
     yield "In a plan:"
-    for mark in possible_marks(Properties(location="").verbs):  # every store offers these, none more
+    for mark in possible_marks(VERBS | {Verb.MOVE}):
         yield f"  {mark.sign:<2} {mark.word:<13} {mark.meaning}"
     yield ""
     yield "In the report of a run:"

@@ -222,9 +222,7 @@ class _Execution:
                 return await store.remove(step.key, expect=step.expect, trash=trash)
             case Verb.PUT if is_directory(step.key):
                 return await store.make_directory(step.key, expect=step.expect, trash=trash)
-            case Verb.PUT | Verb.SIBLING if step.value is not None and step.expect is None:
-                return await self._create(store, step, step.value)
-            case Verb.REPLACE_KIND if step.value is not None and _no_directory(store, step):
+            case Verb.PUT | Verb.SIBLING | Verb.REPLACE_KIND if step.value is not None and _is_new(store, step):
                 return await self._create(store, step, step.value)
             case Verb.PUT | Verb.REPLACE_KIND if step.value is not None:
                 return await store.write(step.key, self._source(step.value), expect=step.expect, trash=trash)
@@ -315,9 +313,9 @@ class _Ledger:
                 await self._commit(batch)
 
 
-def _no_directory(store: Store, step: Step) -> bool:
-    """Whether the directory that a file is to replace is none by itself on that side: emptied, it is gone."""
-    return step.expect == DIRECTORY_TOKEN and not store.properties.directories
+def _is_new(store: Store, step: Step) -> bool:
+    """Whether nothing bears the name: on a side without directories an emptied one is gone."""
+    return step.expect is None or (step.expect == DIRECTORY_TOKEN and not store.properties.directories)
 
 
 def _save_outcome(save: Step, item: Item, outcomes: Sequence[Outcome]) -> Outcome:

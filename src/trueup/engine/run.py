@@ -17,7 +17,7 @@ from trueup.core.check import Refusal, check
 from trueup.core.errors import Locked, PlanRefused
 from trueup.core.model import Key, Side, parents
 from trueup.core.moves import settle_with_moves
-from trueup.core.plan import Item, Plan, build_items
+from trueup.core.plan import Item, Observed, Plan, build_items
 from trueup.core.report import Ending, Report
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
@@ -72,16 +72,25 @@ def build_plan(job: Job, seen: Observation) -> Plan:
     findings = settle_with_moves(
         seen.findings, job.policy, names, complete=seen.complete, resolve=job.resolve, movable=job.movable
     )
+    items = build_items(findings, job.policy)
     return Plan(
         target=job.target,
         policy=job.policy,
-        items=build_items(findings, job.policy),
-        observed=seen.observed,
+        items=items,
+        observed={side: _about_moves(job, items, side, observed) for side, observed in seen.observed.items()},
         ancestors=seen.merge.ancestors,
         agreed=seen.merge.agreed,
         made_ns=job.ambient.clock.now_ns(),
         damaged_ancestors=tuple(seen.damaged),
     )
+
+
+def _about_moves(job: Job, items: Iterable[Item], side: Side, observed: Observed) -> Observed:
+    """The side as it was seen, with what it cannot promise of the moves that are planned there."""
+    notice = job.stores[side].properties.about_moves
+    if not notice or not any(step.verb is Verb.MOVE and step.side == side for item in items for step in item.steps):
+        return observed
+    return replace(observed, notices=(*observed.notices, notice))
 
 
 def selected(plan: Plan, job: Job) -> Plan:

@@ -50,6 +50,7 @@ class JoinedStore:
                 fold_unicode=any(one.names.fold_unicode for one in all_of),
             ),
             notices=tuple(dict.fromkeys(notice for one in all_of for notice in one.notices)),
+            about_moves="; ".join(dict.fromkeys(one.about_moves for one in all_of if one.about_moves)),
             complete_rows=all(one.complete_rows for one in all_of),
             tokens_name_content=any(one.tokens_name_content for one in all_of),
             whole_reads=all(one.whole_reads for one in all_of),

@@ -24,8 +24,9 @@ from trueup.core.model import (
     Token,
     is_directory,
 )
+from trueup.core.table import Verb
 from trueup.core.tree import Names
-from trueup.protocols import Discarded, Filter, Opening, Properties, Source, Threads, Trash, Written
+from trueup.protocols import VERBS, Discarded, Filter, Opening, Properties, Source, Threads, Trash, Written
 from trueup.stores.file import place
 from trueup.stores.file.scan import Scan
 from trueup.stores.file.write import Folder
@@ -66,7 +67,7 @@ class FileStore:
         self._folder = Folder(self.root, trash or os.path.join(self.root, place.RESERVED, "trash"), unique)
         self._leftovers: list[str] = []
         names = Names(place.problem, fold_case=_ignores_case(self.root), fold_unicode=sys.platform == "darwin")
-        self._exchanging = Properties(location=self.root, tick_ns=TICK_NS, names=names)
+        self._exchanging = Properties(location=self.root, verbs=VERBS | {Verb.MOVE}, tick_ns=TICK_NS, names=names)
         self._checking = replace(self._exchanging, refuses_lost_races=False, notices=(_CANNOT_EXCHANGE,))
 
     @property

@@ -36,8 +36,9 @@ from trueup.core.model import (
     key_bytes,
     parents,
 )
+from trueup.core.table import Verb
 from trueup.core.tree import Names
-from trueup.protocols import Clock, Discarded, Filter, Opening, Properties, Source, Threads, Trash, Written
+from trueup.protocols import VERBS, Clock, Discarded, Filter, Opening, Properties, Source, Threads, Trash, Written
 from trueup.stores.memory.names import is_reserved, name_problem
 from trueup.stores.memory.state import Kept, MemoryState, Node, digest, fetch
 
@@ -109,6 +110,7 @@ class MemoryStore:
         self._names = Names(self._problem, fold_case=not case_sensitive, fold_unicode=normalizes)
         self._properties = Properties(
             location=location,
+            verbs=VERBS | {Verb.MOVE},
             directories=directories,
             refuses_lost_races=refuses_lost_races,
             tick_ns=tick_ns,

@@ -27,8 +27,8 @@ from trueup.core.model import (
 )
 from trueup.core.table import Verb
 from trueup.core.tree import Names
-from trueup.protocols import Clock, Discarded, Filter, Opening, Properties, Source, Threads, Trash, Written
-from trueup.stores.object.bucket import Bucket, Head, only_if
+from trueup.protocols import VERBS, Clock, Discarded, Filter, Opening, Properties, Source, Threads, Trash, Written
+from trueup.stores.object.bucket import Bucket, Head, gone_is_changed, only_if
 from trueup.stores.object.connect import Place, connect, environment
 from trueup.stores.object.errors import NoBucket
 from trueup.stores.object.lease import LEASE_SECONDS, Lease
@@ -77,6 +77,7 @@ class ObjectStore:
         self._prober = Prober(self._bucket, unique, self._memory)
         self._bin = Bin(self._bucket, clock, unique)
         self._ours = Ours()
+        self._copies: dict[tuple[Key, Key, Token], Token] = {}
         self._slashed = 0
         self._disorder = f"object disorder {place.service}"
 
@@ -86,7 +87,8 @@ class ObjectStore:
         known = self._prober.known
         return Properties(
             location=self.place.url,
-            verbs=frozenset({Verb.PUT, Verb.DELETE, Verb.SAVE, Verb.SIBLING, Verb.REPLACE_KIND}),
+            verbs=VERBS | {Verb.MOVE},
+            about_moves="a rename takes no condition: what somebody creates under the new name at that moment is lost",
             directories=False,
             refuses_lost_races=known.refuses,
             names=Names(self._problem, fold_case=bool(known.folds_case), fold_unicode=bool(known.folds_unicode)),
@@ -250,11 +252,47 @@ class ObjectStore:
             if not able:
                 self._compare(key, expect)
             effect.begins()
-            try:
+            with gone_is_changed(key):
                 self._bucket.delete(key, only_if(expect, able=able))
-            except NotFound as error:
-                raise PreconditionFailed(f"{key} was deleted meanwhile") from error
         return Written(None, None, effect.kept)
+
+    async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
+        """As `trueup.protocols.Write.move`: a copy within the service, and a conditional deletion.
+
+        A copy takes no condition: whoever creates the new name between the look at it and the copy is not noticed.
+        """
+        return await self._threads(self._move, origin, target, expect)
+
+    def _move(self, origin: Key, target: Key, expect: Token) -> Written:
+        self._refuse_name(origin)
+        self._refuse_name(target)
+        self._refuse_no_version(origin, expect)
+        copied = self._copied(origin, target, expect)
+        try:
+            self._remove(origin, expect, None)
+        except PreconditionFailed:  # not so after any other error: then the copy may be all that is left
+            self._bucket.delete(target, only_if(copied))
+            raise
+        self._copies.pop((origin, target, expect), None)
+        return Written(copied)
+
+    def _copied(self, origin: Key, target: Key, expect: Token) -> Token:
+        """Copy the expected version to the new name, unless an earlier attempt did; the version there."""
+        there = self._bucket.head(target)
+        if there is not None:
+            if self._copies.get((origin, target, expect)) != there.token:
+                raise PreconditionFailed(f"{target} is there already")
+            return there.token
+        with gone_is_changed(origin):
+            self._bucket.copy(origin, target)
+        there = self._bucket.head(target)
+        now = self._bucket.head(origin) if there is None or there.token != expect else None
+        if there is None or (there.token != expect and (now is None or now.token != expect)):
+            if there is not None:
+                self._bucket.delete(target, only_if(there.token))
+            raise PreconditionFailed(f"{origin} was changed meanwhile")
+        self._copies[origin, target, expect] = there.token
+        return there.token
 
     async def flush(self) -> None:
         """As `trueup.protocols.Write.flush`: what a service acknowledges is durable."""

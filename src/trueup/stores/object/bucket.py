@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from trueup.core.errors import NotFound
+from trueup.core.errors import NotFound, PreconditionFailed
 from trueup.core.model import Token
 from trueup.stores.object.connect import Place
-from trueup.stores.object.errors import translated
+from trueup.stores.object.errors import NoBucket, translated
 
 if TYPE_CHECKING:
     from opendal import Operator
@@ -119,6 +119,17 @@ class Bucket:
         """Delete an object; without a condition also one that is not there."""
         with self.doing(key):
             self.operator.delete(self.path(key), **(condition or {}))
+
+
+@contextmanager
+def gone_is_changed(key: str) -> Iterator[None]:
+    """An object that is not there any more is a lost race."""
+    try:
+        yield
+    except NoBucket:
+        raise
+    except NotFound as error:
+        raise PreconditionFailed(f"{key} was deleted meanwhile") from error
 
 
 def token_of(told: Any) -> Token:

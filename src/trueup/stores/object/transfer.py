@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from trueup.core.errors import Corrupt, NotFound, PreconditionFailed, Unavailable
+from trueup.core.errors import Corrupt, PreconditionFailed, Unavailable
 from trueup.core.model import Fingerprint, Key, Token
 from trueup.protocols import Source
-from trueup.stores.object.bucket import Bucket, Head, only_if
+from trueup.stores.object.bucket import Bucket, Head, gone_is_changed, only_if
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -180,14 +180,13 @@ class Upload:
             PreconditionFailed: If another one is; nothing has changed.
             Corrupt: If other bytes came than at the first reading; nothing has changed.
         """
-        try:
-            if self.data is not None:
-                begins()
-                bucket.put(self.key, self.data, metadata, only_if(expect, able=able))
-                return self.digests
-            return self._send_parts(bucket, metadata, only_if(expect, able=able), begins)
-        except NotFound as error:
-            raise PreconditionFailed(f"{self.key} was deleted meanwhile") from error
+        condition = only_if(expect, able=able)
+        with gone_is_changed(self.key):
+            if self.data is None:
+                return self._send_parts(bucket, metadata, condition, begins)
+            begins()
+            bucket.put(self.key, self.data, metadata, condition)
+            return self.digests
 
     def _send_parts(
         self, bucket: Bucket, metadata: Mapping[str, str], condition: Mapping[str, Any], begins: Callable[[], None]
@@ -239,15 +238,13 @@ def reading(
 
 
 def _chunks(bucket: Bucket, key: str, token: Token, size: int, *, able: Callable[[str], bool]) -> Iterator[bytes]:
-    try:
+    with gone_is_changed(key):
         sure = able(key) and not token.startswith("~")
         if not sure:
             _check(bucket, key, token)
         yield from _small(bucket, key, token) if size <= SMALL_BYTES else _large(bucket, key, token)
         if not sure:
             _check(bucket, key, token)
-    except NotFound as error:
-        raise PreconditionFailed(f"{key} was deleted meanwhile") from error
 
 
 def _check(bucket: Bucket, key: str, token: Token) -> None:

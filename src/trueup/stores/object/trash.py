@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from trueup.core.errors import NotFound, PreconditionFailed, StoreError
 from trueup.core.model import Key, Token, key_bytes
 from trueup.protocols import Clock, Discarded, Trash
-from trueup.stores.object.bucket import Bucket
+from trueup.stores.object.bucket import Bucket, gone_is_changed
 from trueup.stores.object.listing import Pages
 from trueup.stores.object.names import RESERVED
 
@@ -36,10 +36,8 @@ class Bin:
             PreconditionFailed: If another version is there.
         """
         handle = f"{trash.run}/{self._clock.now_ns():016x}-{self._unique()}/{key}"
-        try:
+        with gone_is_changed(key):
             self._bucket.copy(key, FOLDER + handle)
-        except NotFound as error:
-            raise PreconditionFailed(f"{key} was deleted meanwhile") from error
         copy = self._bucket.head(FOLDER + handle)
         if copy is None or copy.token != version:  # a copy of an object in parts may bear another ETag
             now = self._bucket.head(key)
