@@ -7,8 +7,9 @@ a run leaves unfinished stay open on the service, invisible and billed, until a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
 
 import anyio
 
@@ -27,7 +28,20 @@ from trueup.core.model import (
 )
 from trueup.core.table import Verb
 from trueup.core.tree import Names
-from trueup.protocols import VERBS, Clock, Discarded, Filter, Opening, Properties, Source, Threads, Trash, Written
+from trueup.protocols import (
+    VERBS,
+    Clock,
+    Discarded,
+    Effect,
+    Filter,
+    Opening,
+    Properties,
+    Source,
+    Threads,
+    Trash,
+    Written,
+    in_turn,
+)
 from trueup.stores.object.bucket import Bucket, Head, gone_is_changed, only_if
 from trueup.stores.object.connect import Place, connect, environment
 from trueup.stores.object.errors import NoBucket
@@ -243,12 +257,12 @@ class ObjectStore:
 
     async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
         """As `trueup.protocols.Write.remove`."""
-        if is_directory(key):
-            self._refuse_name(Key(key[:-1]))
-            return Written(None)
         return await self._threads(self._remove, key, expect, trash)
 
     def _remove(self, key: Key, expect: Token | None, trash: Trash | None) -> Written:
+        if is_directory(key):
+            self._refuse_name(Key(key[:-1]))
+            return Written(None)
         self._refuse_name(key)
         self._refuse_no_version(key, expect)
         able = bool(self._prober.for_writing().delete)
@@ -297,6 +311,10 @@ class ObjectStore:
             raise PreconditionFailed(f"{origin} was changed meanwhile")
         self._copies[origin, target, expect] = there.token
         return there.token
+
+    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+        """As `trueup.protocols.Write.batch`."""
+        return await self._threads(partial(in_turn, effects, put=self._write, remove=self._remove, move=self._move))
 
     async def flush(self) -> None:
         """As `trueup.protocols.Write.flush`: what a service acknowledges is durable."""
