@@ -152,6 +152,18 @@ class Source:
     """What the bytes must hash to, where it is known already."""
     modified_ns: int = 0
     mode: int | None = None
+    ask: Callable[[], Source] | None = None
+    """Asks the side for what its listing did not tell, by a call that blocks; None: there is nothing to ask."""
+
+    def told(self) -> Source:
+        """The source with its time, its permission bits and its digest, as far as its side knows them.
+
+        A writer calls this first, in the thread that writes.
+
+        Raises:
+            PreconditionFailed: If that version is no longer there.
+        """
+        return self if self.ask is None else self.ask()
 
 
 @dataclass(frozen=True, slots=True)

@@ -372,7 +372,10 @@ class BandwidthLimited(Wrapper):
         )
 
     def _slowed(self, source: Source) -> Source:
-        return replace(source, open=self._paced(source))
+        return replace(source, open=self._paced(source), ask=None if source.ask is None else self._asking(source))
+
+    def _asking(self, source: Source) -> Callable[[], Source]:
+        return lambda: self._slowed(replace(source.told(), ask=None))
 
     def _paced(self, source: Source) -> Callable[[], AbstractContextManager[Iterator[bytes]]]:
         @contextmanager

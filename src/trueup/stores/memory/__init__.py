@@ -323,6 +323,7 @@ class MemoryStore:
             raise Unaddressable(f"{key!r} is the name of a directory")
         await self._turn()
         replaced = self._expected(key, expect)
+        source = source.told()
         data, fingerprint = await self._fetched(key, source)
         if self._capacity_bytes is not None and self.state.used_bytes + len(data) > self._capacity_bytes:
             raise NoSpace(f"no room for {key!r}", why=f"{self._capacity_bytes} bytes are all there is")

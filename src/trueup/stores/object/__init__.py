@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -181,7 +182,17 @@ class ObjectStore:
         """As `trueup.protocols.Read.source`."""
         content = entry.content
         opened = reading(self._bucket, key, entry.token, content.size, able=self._reads_versions)
-        return Source(opened, content.size, content.fingerprint, entry.modified_ns, entry.mode)
+        source = Source(opened, content.size, content.fingerprint, entry.modified_ns, entry.mode)
+        # Only a look at the object tells its digest. An entry without one comes from a listing.
+        return source if content.fingerprint else replace(source, ask=lambda: self._told(key, entry, source))
+
+    def _told(self, key: Key, entry: Entry, source: Source) -> Source:
+        head = self._bucket.head(key)
+        if head is None or head.token != entry.token:
+            raise PreconditionFailed(f"{key} was changed meanwhile")
+        now = self._entry(head)
+        fingerprint = now.content.fingerprint
+        return replace(source, fingerprint=fingerprint, modified_ns=now.modified_ns, mode=now.mode, ask=None)
 
     def _reads_versions(self, key: str) -> bool:
         return bool(self._prober.for_reading(key).read)
@@ -208,7 +219,7 @@ class ObjectStore:
     def _write(self, key: Key, source: Source, expect: Token | None, trash: Trash | None) -> Written:
         self._refuse_name(key)
         self._refuse_no_version(key, expect)
-        upload = Upload.prepare(key, source)
+        upload = Upload.prepare(key, source.told())
         small = upload.data is not None
         abilities = self._prober.for_writing() if small else self._prober.for_parts()
         able = bool(abilities.create if expect is None else abilities.replace) and (small or bool(abilities.parts))
