@@ -244,12 +244,18 @@ class ObjectStore:
     def _is_empty_folder(self, key: Key) -> bool:
         """Whether only a folder may be in the way, which some services keep after its last object; it is removed.
 
-        Removing it removes nothing below it.
+        So are folders in it, which are kept as well. Removing one removes nothing else below it.
         """
         if self._bucket.head(key) is not None:
             return False
-        self._bucket.delete(key + "/")
+        self._remove_folders(key + "/")
         return True
+
+    def _remove_folders(self, folder: str) -> None:
+        for raw, *_ in Pages(self.place, folder, recursive=False):
+            if raw.endswith(b"/"):
+                self._remove_folders(folder + raw.decode())
+        self._bucket.delete(folder)
 
     def _compare(self, key: Key, expect: Token | None) -> None:
         """All that can be done where the service does not refuse."""
