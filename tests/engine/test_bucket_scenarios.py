@@ -132,7 +132,8 @@ class Bucketed(Site):
         return await to_thread.run_sync(self._lost)
 
     def _lost(self) -> set[bytes]:
-        held = {self.plain.get(name) for name in self.plain.list()}
+        answers = [self.plain.request("GET", name) for name in self.plain.list()]
+        held = {answer.body for answer in answers if answer.status == 200}  # a killed run's last request may be late
         held |= {path.read_bytes() for path in self.local.rglob("*") if path.is_file()}
         return self.ever - held
 
@@ -294,13 +295,14 @@ async def test_an_object_that_is_replaced_before_it_is_fetched_is_not_mixed(site
 
 async def test_a_file_that_changes_while_it_is_sent_is_not_installed(site: Bucketed) -> None:  # 5
     await site.agreed({"a": b"old", "warm up": LARGE + b"x"})
-    site.write("a", LARGE)
-    site.harm(Before(lambda _: site.write("a", LARGE[::-1], age=60)), "PUT", "a", query={"partNumber": ANY}, times=1)
+    first, second = LARGE * 8, LARGE[::-1] * 8  # more parts than are under way at once
+    site.write("a", first)
+    site.harm(Before(lambda _: site.write("a", second, age=60)), "PUT", "a", query={"partNumber": ANY}, times=1)
     report = await site.run()
-    assert report.counts[Status.CHANGED] or report.counts[Status.FAILED]
+    assert report.counts[Status.CHANGED]
     assert (await site.remote())["a"] == b"old"
     await site.run()
-    assert (await site.agree())["a"] == LARGE[::-1]
+    assert (await site.agree())["a"] == second
 
 
 # -- 6 - 9: one key, both sides --------------------------------------------------------------------------------------
@@ -512,7 +514,8 @@ async def test_hostile_keys_of_others_are_reported_and_never_leave_the_root(site
 async def test_hostile_names_of_files_travel_or_are_reported(site: Bucketed) -> None:  # 15
     for n, name in enumerate(HOSTILE):
         site.write(f"d/{os.fsdecode(name)}", b"%d" % n)
-    report = await site.run()
+    await site.run()
+    report = await site.run()  # what the service can hold is known by now
     there = await site.remote()
     refused = {item.key for item in report.plan.items if not item.is_change}
     assert len(there) + len(refused) == len(HOSTILE)
@@ -780,23 +783,18 @@ def killed(site: Bucketed, moment: str, number: int) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "after"])
-async def test_a_run_that_is_killed_at_any_change_is_resumed_by_the_next(
-    tmp_path: Path, strong_s3: Service, moment: str
-) -> None:  # 22
+async def test_a_run_that_is_killed_at_any_change_is_resumed_by_the_next(site: Bucketed, moment: str) -> None:  # 22
     policy = Policy(deletes=Deletes.PROPAGATE, conflict=Conflict.BACKUP_BOTH)
     endings = []
-    with FaultProxy(strong_s3.endpoint.removeprefix("http://")) as proxy:
-        for number in (0, 1, 2, 4, 7, 10):
-            site = Bucketed(
-                tmp_path / str(number), Service(proxy.endpoint), policy=policy, proxy=proxy, behind=strong_s3
-            )
-            await drifted(site)
-            if number:
-                assert await to_thread.run_sync(killed, site, moment, number)
-                assert not await site.lost()
-            await site.run()
-            endings.append(await site.agree())
-            assert not await site.lost()
+    for number in (0, 1, 3, 5, 8, 11):
+        one = Bucketed(site.base / str(number), site.server, policy=policy, proxy=site.proxy, behind=site.behind)
+        await drifted(one)
+        if number:
+            assert await to_thread.run_sync(killed, one, moment, number)
+            assert not await one.lost() - {b"3"}  # which both had replaced themselves
+        await one.run()
+        endings.append(await one.agree())
+        assert not await one.lost() - {b"3"}
     assert all(ending == endings[0] for ending in endings)
 
 
@@ -814,16 +812,18 @@ async def test_of_two_runs_on_one_machine_one_is_locked_out(site: Bucketed) -> N
         return True
 
     await site.run(confirm=meanwhile)
+    site.write("b", b"two")
     async with site.store().hold("a run with another state"):
         await another("another state")
     assert locked == ["state", "another state"]
-    assert await site.agree() == {"a": b"one"}
+    await site.run()
+    assert await site.agree() == {"a": b"one", "b": b"two"}
 
 
 async def test_two_machines_and_one_bucket_come_to_agree_and_lose_nothing(
     site: Bucketed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # 24
-    await two_machines(site, tmp_path / "other", monkeypatch)
+    await two_machines(site, tmp_path / "its folder", monkeypatch)
     assert not await site.lost()
 
 
@@ -893,16 +893,18 @@ async def _token(site: Bucketed, name: str) -> Any:
     return entry.token
 
 
-async def test_an_upload_that_is_harmed_never_becomes_an_object(site: Bucketed) -> None:  # 25
-    await site.agreed({"a": b"old"})
-    site.write("a", b"mine, new and whole" * 100)
+@pytest.mark.parametrize("mine", [b"mine, new and whole" * 100, LARGE], ids=["small", "in parts"])
+async def test_an_upload_that_is_harmed_never_becomes_an_object(site: Bucketed, mine: bytes) -> None:  # 25
+    await site.agreed({"a": b"old", "gone": b"soon"})
+    site.write("a", mine)
+    (site.local / "gone").unlink()
     harm = site.harm(FlipRequest(), "PUT", "a")
     report = await site.run()
-    if report.counts[Status.FAILED]:
-        assert (await site.remote()) == {"a": b"old"}
+    assert report.counts[Status.FAILED]
+    assert await site.remote() == {"a": b"old", "gone": b"soon"}, "and nothing is deleted after a failure"
     site.proxy.remove(harm)
     await site.run()
-    assert await site.agree() == {"a": b"mine, new and whole" * 100}
+    assert await site.agree() == {"a": mine}
 
 
 async def test_a_bucket_without_room_keeps_what_it_has(site: Bucketed) -> None:  # 25
@@ -927,12 +929,16 @@ FAULTS: list[tuple[str, Action]] = [
 ]
 
 
-@pytest.mark.parametrize("server", ["site", "weak"])
+@pytest.fixture(params=["strong", "weak"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucketed]:
+    yield from bucketed(tmp_path, request.getfixturevalue(f"{request.param}_s3"))
+
+
 @pytest.mark.parametrize(("how", "action"), FAULTS, ids=[how for how, _ in FAULTS])
 async def test_every_effect_that_fails_or_seems_to_fail_once_changes_nothing_in_the_end(
-    request: pytest.FixtureRequest, server: str, how: str, action: Action
+    either: Bucketed, how: str, action: Action
 ) -> None:  # 26
-    site: Bucketed = request.getfixturevalue(server)
+    site = either
     await site.agreed({"up": b"1", "down": b"2", "gone": b"3", "both": b"4", "moved": b"name", "large": LARGE})
     site.policy = Policy(deletes=Deletes.PROPAGATE, conflict=Conflict.BACKUP_BOTH)
     site.write("up", b"1 up")
@@ -953,7 +959,7 @@ async def test_every_effect_that_fails_or_seems_to_fail_once_changes_nothing_in_
     assert (live["up"], live["down"], live["both"], live["new"]) == (b"1 up", b"2 down", b"4 theirs", b"5")
     assert (live["large"], live["moved away"]) == (LARGE + b"more", b"name")
     assert not {"gone", "moved"} & live.keys()
-    assert not await site.lost()
+    assert not await site.lost() - {b"4"}  # which both had replaced themselves
 
 
 async def test_a_write_whose_answer_never_comes_is_known_again(site: Bucketed) -> None:  # 26

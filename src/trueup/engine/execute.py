@@ -17,6 +17,7 @@ from trueup.core.model import (
     key_bytes,
 )
 from trueup.core.plan import Item, Phase, Plan, Ref, Step
+from trueup.core.reconcile import other
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
@@ -250,10 +251,15 @@ class _Execution:
                 raise answer
             return answer or await carry_out(store, effect)
         except PreconditionFailed:
-            found = await self._there_already(step) if isinstance(effect, Put) and effect.expect is None else None
-            if found is None:
+            if not isinstance(effect, Put) or effect.expect is not None:
                 raise
-            return found
+            found = await self._there_already(step)
+            if found is not None:
+                return found
+            if not store.properties.directories or self.stores[other(step.side)].properties.directories:
+                raise
+            # Directories are none of the other side's business: one that holds no file is not in the way.
+            return await carry_out(store, replace(effect, expect=DIRECTORY_TOKEN))
 
     def _effect(self, step: Step, trash: Trash | None) -> Effect | None:
         """What the step asks of its store; None: to make a directory."""
