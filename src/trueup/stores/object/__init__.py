@@ -302,14 +302,29 @@ class ObjectStore:
         self._refuse_name(origin)
         self._refuse_name(target)
         self._refuse_no_version(origin, expect)
+        again = (origin, target, expect) in self._copies
         copied = self._copied(origin, target, expect)
         try:
             self._remove(origin, expect, None)
         except PreconditionFailed:  # not so after any other error: then the copy may be all that is left
-            self._bucket.delete(target, only_if(copied))
-            raise
+            if not again or self._bucket.head(origin) is not None:
+                self._copies.pop((origin, target, expect), None)
+                self._take_back(target, copied)
+                raise
         self._copies.pop((origin, target, expect), None)
         return Written(copied)
+
+    def _take_back(self, target: Key, copied: Token) -> None:
+        """Remove a copy that nobody wants after all; another attempt at the move would not know it for ours."""
+        for _ in range(3):
+            try:
+                return self._bucket.delete(target, only_if(copied))
+            except PreconditionFailed:
+                return None
+            except StoreError as error:
+                if not error.retryable:
+                    raise
+        return None
 
     def _copied(self, origin: Key, target: Key, expect: Token) -> Token:
         """Copy the expected version to the new name, unless an earlier attempt did; the version there."""
@@ -324,7 +339,7 @@ class ObjectStore:
         now = self._bucket.head(origin) if there is None or there.token != expect else None
         if there is None or (there.token != expect and (now is None or now.token != expect)):
             if there is not None:
-                self._bucket.delete(target, only_if(there.token))
+                self._take_back(target, there.token)
             raise PreconditionFailed(f"{origin} was changed meanwhile")
         self._copies[origin, target, expect] = there.token
         return there.token
