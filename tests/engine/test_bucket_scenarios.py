@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import anyio
@@ -285,11 +286,18 @@ async def test_an_object_that_is_replaced_before_it_is_fetched_is_not_mixed(site
 async def test_a_file_that_changes_while_it_is_sent_is_not_installed(site: Bucketed) -> None:  # 5
     await site.agreed({"a": b"old", "warm up": LARGE + b"x"})
     first, second = LARGE * 8, LARGE[::-1] * 8  # more parts than are under way at once
+    edited = Event()
+
+    def edit(_: object) -> None:
+        site.write("a", second, age=60)
+        edited.set()
+
     site.write("a", first)
-    site.harm(Before(lambda _: site.write("a", second, age=60)), "PUT", "a", query={"partNumber": ANY}, times=1)
+    site.harm(Before(edit), "PUT", "a", query={"partNumber": ANY}, times=1)
     report = await site.run()
     assert report.counts[Status.CHANGED]
     assert (await site.remote())["a"] == b"old"
+    assert await to_thread.run_sync(edited.wait, 30)
     await site.run()
     assert (await site.agree())["a"] == second
 
@@ -775,7 +783,7 @@ def killed(site: Bucketed, moment: str, number: int) -> bool:
 async def test_a_run_that_is_killed_at_any_change_is_resumed_by_the_next(site: Bucketed, moment: str) -> None:  # 22
     policy = Policy(deletes=Deletes.PROPAGATE, conflict=Conflict.BACKUP_BOTH)
     endings = []
-    for number in (0, 1, 3, 5, 8, 11):
+    for number in (0, 1, 4, 9):
         one = Bucketed(site.base / str(number), site.server, policy=policy, proxy=site.proxy, behind=site.behind)
         await drifted(one)
         if number:
