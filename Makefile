@@ -38,10 +38,11 @@ fix: $(DEV) ## Repair what ruff can repair, and format
 
 azurite: $(AZURITE) ## Install the emulator of Azure Blob Storage that the tests use; they do without if that fails
 
-docs: $(DEV) ## Write what the documentation takes from the code: reference, output, picture
+docs: $(DEV) ## Write what the documentation takes from the code: reference, output, picture, probes
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/console.py --write
 	$(BIN)/python docs/picture.py
+	$(BIN)/python docs/services.py --write
 
 bench: $(DEV) ## Measure against the peers
 	$(BIN)/python benchmarks/run.py
