@@ -23,7 +23,7 @@ from trueup.core.model import REMOTE, Key
 from trueup.core.plan import Plan
 from trueup.core.report import Ending, Report, Status
 from trueup.core.strategy import Conflict, Policy
-from trueup.stores.object import ObjectStore
+from trueup.stores.object import ObjectStore, probe
 from trueup.targets.folders import Folders
 from trueup.testing.engines import KEYS
 from trueup.testing.expect import content, source_of
@@ -263,6 +263,22 @@ async def test_looking_writes_nothing(site: Site) -> None:
     assert "not yet probed" in " ".join(plan.observed[REMOTE].notices)
     listed = await to_thread.run_sync(lambda: list(site.store()._bucket.operator.list(f"{site.name}/", recursive=True)))
     assert listed == []
+
+
+async def test_what_was_probed_is_remembered_by_the_next_process(site: Site) -> None:
+    site.write("a", b"1")
+    await site.run()
+    site.write("b", b"2")
+    plan = await site.plan()
+    assert plan.changes
+    assert plan.observed[REMOTE].notices == ()  # it refuses every lost race, and that is known
+
+
+async def test_a_probe_is_not_believed_for_ever(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.write("a", b"1")
+    await site.run()
+    monkeypatch.setattr(probe, "BELIEVED_NS", 0)
+    assert "not yet probed" in " ".join((await site.plan()).observed[REMOTE].notices)
 
 
 async def test_verify_reads_the_bytes_and_not_the_metadata(site: Site) -> None:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from trueup.core.model import (
 )
 from trueup.core.plan import Target
 from trueup.engine.migrations import STEPS
+from trueup.engine.notes import Notes
 from trueup.engine.state import BATCH, State
 
 TARGET = Target("0123", "site", "folder", {LOCAL: "/a", REMOTE: "/b"})
@@ -255,3 +256,14 @@ def test_a_state_of_a_newer_version_is_not_set_aside_either(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="newer"):
         State.recovered(tmp_path, "x")
     assert not list(tmp_path.glob("*damaged*"))
+
+
+def test_notes_outlive_the_process_that_took_them(tmp_path: Path) -> None:
+    with closing(State(tmp_path)) as state:
+        notes = Notes(state)
+        notes["a"], notes["b"] = "one", "two"
+        notes["a"] = "three"
+        del notes["b"]
+    with closing(State(tmp_path)) as state:
+        assert dict(Notes(state)) == {"a": "three"}
+        assert len(Notes(state)) == 1

@@ -74,7 +74,6 @@ class Engine:
         self._ambient = ambient or Ambient()
         self._state: State | None = None
         self._opening = anyio.Lock()
-        self._remembered: dict[str, str] = {}
         """What stores found out about services."""
         self._draining = False
         self._listeners: list[MemoryObjectSendStream[Progress]] = []
@@ -328,7 +327,7 @@ class Engine:
     async def _job(self, target: str | Folders, *, allow: Iterable[Guard] = ()) -> Job:
         allowed = frozenset(allow)
         state = await self._opened(recover=Guard.CORRUPT_STATE in allowed)
-        opening = partial(open_job, buckets=self._config.buckets.values(), remember=self._remembered)
+        opening = partial(open_job, buckets=self._config.buckets.values())
         job = await self._ambient.threads(opening, self._spec(target), state, self._ambient)
         return replace(job, allow=allowed, on_progress=self._progress, draining=lambda: self._draining)
 

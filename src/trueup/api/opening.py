@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from trueup.config import Bucket
@@ -12,6 +12,7 @@ from trueup.core.plan import Plan
 from trueup.engine.ambient import Ambient
 from trueup.engine.filter import DEFAULT_EXCLUDES, IGNORE_FILE, Below, PatternFilter, read_ignore_file
 from trueup.engine.job import Job
+from trueup.engine.notes import Notes
 from trueup.engine.pace import Pace
 from trueup.engine.state import State
 from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
@@ -27,7 +28,6 @@ def open_job(
     ambient: Ambient,
     *,
     buckets: Iterable[Bucket] = (),
-    remember: MutableMapping[str, str] | None = None,
 ) -> Job:
     """A job with its sides opened. Blocks.
 
@@ -36,13 +36,12 @@ def open_job(
         state: Where it is remembered what was agreed on.
         ambient: Clock, threads, names.
         buckets: How to get to places that need keys.
-        remember: Where stores keep what they find out about services.
 
     Raises:
         UsageError: If the roots overlap, two of them have one name, or no store knows a scheme.
         StoreError: If a side is known not to be there.
     """
-    sides = _open_sides(spec, ambient, tuple(_access(bucket) for bucket in buckets), remember)
+    sides = _open_sides(spec, ambient, tuple(_access(bucket) for bucket in buckets), Notes(state))
     stores = {side: _limited(store, spec.tuning, ambient) for side, store in sides.items()}
     locations = {side: store.properties.location for side, store in stores.items()}
     _refuse_overlap([(side, place) for side in locations for place in places(locations[side])], state.directory)
@@ -83,9 +82,7 @@ def _access(bucket: Bucket) -> Access:
     )
 
 
-def _open_sides(
-    spec: Folders, ambient: Ambient, access: tuple[Access, ...], remember: MutableMapping[str, str] | None
-) -> dict[Side, Store]:
+def _open_sides(spec: Folders, ambient: Ambient, access: tuple[Access, ...], remember: Notes) -> dict[Side, Store]:
     patterns = _filter_of(spec)
 
     def opened(url: str, belongs: Filter = patterns, trash: str | None = None) -> Store:

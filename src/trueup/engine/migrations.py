@@ -49,4 +49,7 @@ STEPS = (
         PRIMARY KEY (run, n)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )

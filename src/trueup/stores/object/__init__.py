@@ -74,7 +74,7 @@ class ObjectStore:
         self._lease_seconds = lease_seconds
         self._memory = {} if remember is None else remember
         self._bucket = Bucket(place)
-        self._prober = Prober(self._bucket, unique, self._memory)
+        self._prober = Prober(self._bucket, unique, clock, self._memory)
         self._bin = Bin(self._bucket, clock, unique)
         self._ours = Ours()
         self._copies: dict[tuple[Key, Key, Token], Token] = {}
@@ -117,13 +117,17 @@ class ObjectStore:
         """As `trueup.protocols.Observe.scan`."""
         scan = Scan(self.place, self._filter, self._problem)
         try:
-            while rows := await self._threads(scan.next):
-                if not scan.pages.ordered:
-                    self._memory[self._disorder] = "yes"
+            while rows := await self._threads(self._next_rows, scan):
                 yield rows
         finally:
             scan.pages.close()
         self._slashed = scan.slashed
+
+    def _next_rows(self, scan: Scan) -> list[Row]:
+        rows = scan.next()
+        if not scan.pages.ordered:
+            self._memory[self._disorder] = "yes"
+        return rows
 
     async def stat(self, key: Key) -> Entry | None:
         """As `trueup.protocols.Observe.stat`."""

@@ -12,11 +12,14 @@ from typing import Any
 
 from trueup.core.errors import NotFound, PreconditionFailed, StoreError
 from trueup.core.model import Token
+from trueup.protocols import Clock
 from trueup.stores.object.bucket import Bucket, only_if
 from trueup.stores.object.listing import Pages
 from trueup.stores.object.names import RESERVED
 
 WRONG = Token("00000000000000000000000000000000")
+BELIEVED_NS = 7 * 24 * 3600 * 10**9
+"""For so long what was found out is believed: another server may answer there one day."""
 PART_BYTES = 5 * 1024 * 1024
 """Smallest part that services take, but for the last."""
 
@@ -44,6 +47,8 @@ class Abilities:
     """Takes ``A`` and ``a`` for one name."""
     folds_unicode: bool | None = None
     """Takes the composed and the decomposed spelling of a letter for one name."""
+    probed_ns: int = 0
+    """When the first of it was found out."""
 
     @property
     def refuses(self) -> bool:
@@ -71,10 +76,15 @@ class Prober:
     """Finds out what is not known yet, once. For any number of threads."""
 
     def __init__(
-        self, bucket: Bucket, unique: Callable[[], str], remember: MutableMapping[str, str] | None = None
+        self,
+        bucket: Bucket,
+        unique: Callable[[], str],
+        clock: Clock,
+        remember: MutableMapping[str, str] | None = None,
     ) -> None:
         self._bucket = bucket
         self._unique = unique
+        self._clock = clock
         self._memory = {} if remember is None else remember
         self._name = f"object abilities {bucket.place.service}"
         self._lock = threading.Lock()
@@ -82,9 +92,11 @@ class Prober:
 
     def _recalled(self) -> Abilities:
         try:
-            return Abilities(**json.loads(self._memory.get(self._name, "{}")))
+            known = Abilities(**json.loads(self._memory.get(self._name, "{}")))
         except (ValueError, TypeError):
             return Abilities()  # written by another release
+        age_ns = self._clock.now_ns() - known.probed_ns
+        return known if 0 <= age_ns < BELIEVED_NS else Abilities()
 
     @property
     def known(self) -> Abilities:
@@ -114,8 +126,8 @@ class Prober:
             return self._known
 
     def _remember(self, abilities: Abilities) -> None:
-        self._known = abilities
-        self._memory[self._name] = json.dumps(asdict(abilities))
+        self._known = replace(abilities, probed_ns=abilities.probed_ns or self._clock.now_ns())
+        self._memory[self._name] = json.dumps(asdict(self._known))
 
     def _probe(self) -> Abilities:
         key, bucket = f"{RESERVED}/probe-{self._unique()}", self._bucket
