@@ -100,7 +100,7 @@ SERVICES = (
 def _asked(url: str, access: Access) -> Column:
     place = connect(url, (access,), {})
     remember: dict[str, str] = {}
-    found = Prober(Bucket(place), random_name, remember).for_parts()
+    found = Prober(Bucket(place), random_name, SystemClock(), remember).for_parts()
     store = ObjectStore(place, clock=SystemClock(), threads=ThreadPool(), unique=random_name, remember=remember)
     properties = store.properties
     alike = {
