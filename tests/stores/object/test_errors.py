@@ -23,6 +23,8 @@ from trueup.core.errors import (
 from trueup.core.model import Key
 from trueup.protocols import Trash
 from trueup.stores.object import bucket
+from trueup.stores.object.bucket import Bucket
+from trueup.stores.object.connect import connect
 from trueup.stores.object.errors import NoBucket, fault
 from trueup.testing.engines import free_ports
 from trueup.testing.expect import content, create, look, rows, source_of
@@ -96,6 +98,28 @@ def test_why_no_answer_came_is_said(cause: str, what: str, attempt: str) -> None
     assert isinstance(found, Unavailable)
     assert what in found.what
     assert attempt in found.attempt
+
+
+@pytest.mark.parametrize(
+    ("url", "attempt"),
+    [
+        ("s3://b", "AWS_ACCESS_KEY_ID"),
+        ("gs://b", "GOOGLE_APPLICATION_CREDENTIALS"),
+        ("az://b", "AZURE_STORAGE_KEY"),
+        ("oss://b", "[buckets]"),
+    ],
+)
+def test_whoever_has_no_keys_is_told_how_this_service_takes_them(url: str, attempt: str) -> None:
+    text = "Unexpected (permanent) at read => failed to load signing credential\n"
+    found = fault("Unexpected", text, what="k", url=url, bucket="b")
+    assert isinstance(found, AccessDenied)
+    assert attempt in found.attempt
+
+
+def test_without_an_account_azure_is_not_asked() -> None:
+    with pytest.raises(AccessDenied, match="no account for az://c/x") as caught:
+        _ = Bucket(connect("az://c/x", (), {})).operator
+    assert "AZURE_STORAGE_ACCOUNT" in caught.value.attempt
 
 
 def test_the_wish_of_a_service_to_wait_is_known() -> None:

@@ -99,15 +99,16 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     folder = tmp_path_factory.mktemp("authority")
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     (folder / "leaf.ext").write_text("subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
-    for command in (
-        ["req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=authority"],
-        ["req", *curve, "-keyout", "leaf.key", "-out", "leaf.csr", "-subj", "/CN=service"],
-        "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -set_serial 1 -days 2 -extfile leaf.ext -out leaf.pem".split(),
-    ):
-        subprocess.run(["openssl", *command], cwd=folder, capture_output=True, check=True)
+    curve = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+    openssl(folder, f"req -x509 {curve} -keyout ca.key -out ca.pem -days 2 -subj /CN=authority")
+    openssl(folder, f"req {curve} -keyout leaf.key -out leaf.csr -subj /CN=service")
+    openssl(folder, "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -set_serial 1 -extfile leaf.ext -out leaf.pem")
     return folder
+
+
+def openssl(folder: Path, line: str) -> None:
+    subprocess.run(["openssl", *line.split()], cwd=folder, capture_output=True, check=True)
 
 
 def test_an_authority_of_ones_own_is_named_in_the_environment(tmp_path: Path, authority: Path) -> None:

@@ -134,14 +134,21 @@ _CAUSES: tuple[tuple[str, type[StoreError], str, str], ...] = (
     ("reading a body", Unavailable, "the answer of {url} broke off", "run the same command again"),
     ("before message length", Unavailable, "the answer of {url} broke off", "run the same command again"),
     ("deserialize xml", Unavailable, "the answer of {url} is not whole", "is the endpoint right? then run this again"),
-    (
-        "credential",
-        AccessDenied,
-        "there are no keys for {url}",
-        "export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...",
-    ),
+    ("credential", AccessDenied, "there are no keys for {url}", "{keys}"),
+    ("endpoint is empty", AccessDenied, "there is no account for {url}", "{keys}"),
 )
 """By words in the text, where no answer came: the class, what to say, what to do."""
+
+
+_HAVE_KEYS = {
+    "gs": "export GOOGLE_APPLICATION_CREDENTIALS=/path/keys.json",
+    "gcs": "export GOOGLE_APPLICATION_CREDENTIALS=/path/keys.json",
+    "az": "export AZURE_STORAGE_ACCOUNT=... AZURE_STORAGE_KEY=...",
+    "azblob": "export AZURE_STORAGE_ACCOUNT=... AZURE_STORAGE_KEY=...",
+    "s3": "export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...",
+}
+"""How a person gives keys, by the URL's scheme."""
+_HAVE_OTHER_KEYS = "put access_key and secret_key of the bucket into [buckets]"
 
 
 def fault(kind: str, text: str, *, what: str, url: str, bucket: str) -> StoreError:
@@ -156,7 +163,8 @@ def fault(kind: str, text: str, *, what: str, url: str, bucket: str) -> StoreErr
     """
     said = Said.parse(kind, text)
     code = said.code or _STATUS.get(said.status, "")
-    names = {"what": what, "url": url, "bucket": bucket, "region": said.region or "..."}
+    keys = _HAVE_KEYS.get(url.partition("://")[0], _HAVE_OTHER_KEYS)
+    names = {"what": what, "url": url, "bucket": bucket, "region": said.region or "...", "keys": keys}
     if kind == "ConditionNotMatch" or said.status == 412:
         return PreconditionFailed(f"{what} was changed meanwhile")
     if code in _CODES:
@@ -187,7 +195,7 @@ def _by_cause(said: Said, text: str, names: dict[str, str]) -> StoreError:
     head = text.partition("Backtrace:")[0]
     for words, error, sentence, attempt in _CAUSES:
         if words in head:
-            return error(sentence.format(**names), why=said.message, attempt=attempt)
+            return error(sentence.format(**names), why=said.message, attempt=attempt.format(**names))
     why = " ".join(part for part in (str(said.status or ""), said.code, said.message) if part)
     if said.temporary or said.status >= 500:
         return Unavailable("{url} failed at {what}".format(**names), why=why, attempt="run the same command again")
