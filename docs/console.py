@@ -49,6 +49,7 @@ SETTLED_SECONDS = 2.5
 
 _RUN = re.compile(r"\b\d{8}T\d{6}-[0-9a-f]{8}\b")
 _FIXED: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(?<=/)[0-9a-f]{16}-[0-9a-f]{8}(?=/)"), "5f0c2a9d71e64b38-5b30e4ca"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "5f0c2a9d71e64b38"),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "2026-11-21 09:00:00"),
     (re.compile(r"\b\d+\.\d s\b"), "0.1 s"),
