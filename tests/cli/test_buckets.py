@@ -85,8 +85,8 @@ def test_a_weak_store_is_called_so(home: Home, place: str, weak_s3: Service, mon
 @pytest.mark.parametrize(
     ("env", "said", "attempt"),
     [
-        ({"AWS_SECRET_ACCESS_KEY": "wrongwrong"}, "the secret key for", "try: look where they come from"),
-        ({"AWS_ACCESS_KEY_ID": "nobody"}, "does not know the access key", "try: look where they come from"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrongwrong"}, "the secret key for", "try: look at AWS_ACCESS_KEY_ID"),
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, "does not know the access key", "try: look at AWS_ACCESS_KEY_ID"),
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "there are no keys", "export AWS_ACCESS_KEY_ID"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:PORT"}, "is not reachable", "try: is the service running there?"),
     ],

@@ -52,8 +52,22 @@ def said(kind: str, status: int, code: str, state: str = "permanent") -> StoreEr
     ("kind", "status", "code", "error", "what", "attempt"),
     [
         ("ConfigInvalid", 404, "NoSuchBucket", NoBucket, "there is no bucket b", "aws s3 mb s3://b"),
-        ("PermissionDenied", 403, "InvalidAccessKeyId", AccessDenied, "does not know the access key", "config show"),
-        ("PermissionDenied", 403, "SignatureDoesNotMatch", AccessDenied, "the secret key for s3://b/p", "config show"),
+        (
+            "PermissionDenied",
+            403,
+            "InvalidAccessKeyId",
+            AccessDenied,
+            "does not know the access key",
+            "AWS_ACCESS_KEY_ID",
+        ),
+        (
+            "PermissionDenied",
+            403,
+            "SignatureDoesNotMatch",
+            AccessDenied,
+            "the secret key for s3://b/p",
+            "~/.aws/credentials",
+        ),
         ("PermissionDenied", 403, "AccessDenied", AccessDenied, "no permission for docs/k", "ask whoever owns b"),
         ("PermissionDenied", 403, "RequestTimeTooSkewed", AccessDenied, "clock", "timedatectl"),
         ("Unexpected", 400, "AuthorizationHeaderMalformed", AccessDenied, "another region", "AWS_REGION=eu-west-1"),
@@ -78,7 +92,7 @@ def test_what_a_service_says_becomes_an_error_of_ours(
     assert type(found) is error
     assert what in found.what
     assert attempt in found.attempt
-    assert "SECRET" not in f"{found} {found.why} {found.attempt}"
+    assert "SECRETSECRET" not in f"{found} {found.why} {found.attempt}"
     assert "unknown" not in str(found)
 
 

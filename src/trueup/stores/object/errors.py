@@ -31,7 +31,7 @@ _SECRET = re.compile(r"(?i)((?:sig|signature|token|credential|secret|key)=)[^&\s
 _SHOWN = 300
 """Characters of foreign text that are repeated at most."""
 
-_KEYS = "look where they come from: trueup config show --origin"
+_KEYS = "look at {where}"
 _NO_BUCKET = "create it (aws s3 mb s3://{bucket}) or correct the URL: trueup config show --origin"
 
 
@@ -140,15 +140,18 @@ _CAUSES: tuple[tuple[str, type[StoreError], str, str], ...] = (
 """By words in the text, where no answer came: the class, what to say, what to do."""
 
 
-_HAVE_KEYS = {
-    "gs": "export GOOGLE_APPLICATION_CREDENTIALS=/path/keys.json",
-    "gcs": "export GOOGLE_APPLICATION_CREDENTIALS=/path/keys.json",
-    "az": "export AZURE_STORAGE_ACCOUNT=... AZURE_STORAGE_KEY=...",
-    "azblob": "export AZURE_STORAGE_ACCOUNT=... AZURE_STORAGE_KEY=...",
-    "s3": "export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...",
-}
-"""How a person gives keys, by the URL's scheme."""
-_HAVE_OTHER_KEYS = "put access_key and secret_key of the bucket into [buckets]"
+_GOOGLE = ("export GOOGLE_APPLICATION_CREDENTIALS=/path/keys.json", "the file of GOOGLE_APPLICATION_CREDENTIALS")
+_AZURE = (
+    "export AZURE_STORAGE_ACCOUNT=... AZURE_STORAGE_KEY=...",
+    "AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY, and [buckets] in trueup.toml",
+)
+_AMAZON = (
+    "export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...",
+    "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ~/.aws/credentials, and [buckets] in trueup.toml",
+)
+_OTHER = ("put access_key and secret_key of the bucket into [buckets]", "[buckets] in trueup.toml")
+_SOURCES = {"gs": _GOOGLE, "gcs": _GOOGLE, "az": _AZURE, "azblob": _AZURE, "s3": _AMAZON}
+"""How a person gives keys, and where they may come from, by the URL's scheme."""
 
 
 def fault(kind: str, text: str, *, what: str, url: str, bucket: str) -> StoreError:
@@ -163,17 +166,17 @@ def fault(kind: str, text: str, *, what: str, url: str, bucket: str) -> StoreErr
     """
     said = Said.parse(kind, text)
     code = said.code or _STATUS.get(said.status, "")
-    keys = _HAVE_KEYS.get(url.partition("://")[0], _HAVE_OTHER_KEYS)
-    names = {"what": what, "url": url, "bucket": bucket, "region": said.region or "...", "keys": keys}
+    keys, where = _SOURCES.get(url.partition("://")[0], _OTHER)
+    names = {"what": what, "url": url, "bucket": bucket, "region": said.region or "...", "keys": keys, "where": where}
     if kind == "ConditionNotMatch" or said.status == 412:
         return PreconditionFailed(f"{what} was changed meanwhile")
     if code in _CODES:
         error, sentence, attempt = _CODES[code]
         return error(sentence.format(**names), why=said.message, attempt=attempt.format(**names))
-    return _by_kind(said, what, url) or _by_cause(said, text, names)
+    return _by_kind(said, what, url, where) or _by_cause(said, text, names)
 
 
-def _by_kind(said: Said, what: str, url: str) -> StoreError | None:
+def _by_kind(said: Said, what: str, url: str, where: str) -> StoreError | None:
     why = said.message or said.code
     if said.kind == "RateLimited" or said.status in (429, 503):
         return Throttled(
@@ -185,7 +188,7 @@ def _by_kind(said: Said, what: str, url: str) -> StoreError | None:
     if said.kind == "NotFound":
         return NotFound(f"{what} is not there")
     if said.kind == "PermissionDenied" or said.status in (401, 403):
-        return AccessDenied(f"no permission for {what}", why=why, attempt=_KEYS)
+        return AccessDenied(f"no permission for {what}", why=why, attempt=_KEYS.format(where=where))
     if said.kind == "Conflict" or said.status == 409:
         return Unavailable(f"{what} is being written by somebody else", why=why, attempt="run the same command again")
     return None
