@@ -118,7 +118,7 @@ def _asked(url: str, access: Access) -> Column:
         "names a version by the MD5 of its bytes": _yes(found.md5),
         "pairs that it takes for one name": ", ".join(names for names, same in alike.items() if same) or "none",
         "renames without payload": asyncio.run(_renamed(store)),
-        "refuses every lost race": f"**{_yes(properties.refuses_lost_races)}**",
+        "refuses every write that comes late": f"**{_yes(properties.refuses_lost_races)}**",
     }
 
 
