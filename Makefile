@@ -1,4 +1,4 @@
-# Each target installs what it needs into .venv; a second run installs nothing.
+# Each target installs what it needs into .venv and .azurite; a second run installs nothing.
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +6,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
+AZURITE := .azurite/.installed-3.37.0
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
+INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check fix azurite docs bench clean
@@ -14,10 +16,11 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-demo: $(BASE) ## See it work, on throw-away folders
+demo: $(BASE) ## See it work, on throw-away folders and a throw-away bucket
 	$(BIN)/trueup demo
 
 test: $(DEV) ## Run the tests; core must be covered to the last branch
+	@$(MAKE) -s azurite || { [ "$$CI" != true ] && echo 'Its tests are skipped.' >&2; }
 	$(BIN)/pytest tests/core --numprocesses=auto --cov=trueup.core --cov-report=
 	$(BIN)/coverage report --include='src/trueup/core/*' --fail-under=100
 	$(BIN)/pytest --ignore=tests/core --numprocesses=auto --dist=worksteal
@@ -33,24 +36,25 @@ fix: $(DEV) ## Repair what ruff can repair, and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-azurite: ## Install the emulator of Azure Blob Storage that the tests use if it is there (needs Node.js)
-	npm install --silent --no-fund --no-audit --prefix .azurite azurite@3.37.0
+azurite: $(AZURITE) ## Install the emulator of Azure Blob Storage that the tests use; they do without if that fails
 
-docs: $(DEV) ## Write what the documentation takes from the code: reference, output, picture
+docs: $(DEV) ## Write what the documentation takes from the code: reference, output, picture, probes
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/console.py --write
 	$(BIN)/python docs/picture.py
+	$(BIN)/python docs/services.py --write
 
 bench: $(DEV) ## Measure against the peers
 	$(BIN)/python benchmarks/run.py
 
 clean: ## Remove .venv and everything that tools left behind
-	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .azurite build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# Where there is no S3 server for this machine the demo says so, and shows the rest.
 $(BASE): pyproject.toml | $(BIN)/pip
-	@echo "Installing trueup into $(VENV) ..."
-	@$(PIP) --editable .
+	@echo "Installing trueup and an S3 server for the demo into $(VENV) ..."
+	@$(PIP) --editable '.[demo]' || { $(PIP) --editable . && echo 'Without the S3 server.' >&2; }
 	@touch $@
 
 $(DEV): pyproject.toml | $(BIN)/pip
@@ -58,11 +62,19 @@ $(DEV): pyproject.toml | $(BIN)/pip
 	@$(PIP) --editable '.[dev]'
 	@touch $(BASE) $@
 
+$(AZURITE):
+	@echo "Installing Azurite into .azurite ..."
+	@command -v npm >/dev/null && command -v node >/dev/null || { $(INSTALL) nodejs npm; } \
+		|| { echo 'Azurite needs Node.js and npm. Type: sudo apt-get install nodejs npm' >&2; exit 1; }
+	@npm install --silent --no-fund --no-audit --prefix .azurite azurite@$(@:.azurite/.installed-%=%) \
+		|| { echo 'Azurite could not be installed. Look at the network, then: make azurite' >&2; exit 1; }
+	@touch $@
+
 # Debian splits ensurepip off into python3-venv, and without it a virtual environment has no pip.
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'trueup needs Python 3.11 or newer. Try: make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@$(PYTHON) -c 'from ensurepip import version' 2>/dev/null \
-		|| { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends python3-venv; } \
+		|| { $(INSTALL) python3-venv; } \
 		|| { echo 'Python cannot make virtual environments yet. Type: sudo apt-get install python3-venv' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)

@@ -5,6 +5,9 @@ command, ``>`` continues it, and what follows is what it prints. A command must 
 one is ``echo $?``. Where output is shown it must be what the command prints; a line ``...`` stands for any lines.
 Run ids, digests of plans, times and the home are replaced by fixed ones. A question is answered as the block shows it.
 
+A document that names a bucket gets an S3 server of its own, on loopback, with the buckets and the keys below.
+`https://s3.example.com` stands for its address. Without that server the exit code is 77, and the document is not run.
+
 Usage: ``python docs/console.py [--write] [DOCUMENT...]``; with ``--write`` what is shown is brought up to date.
 """
 
@@ -19,22 +22,34 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trueup.testing.engines import Missing, WeedMini
+from trueup.testing.sigv4 import Credentials
+
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/troubleshooting.md")
+DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/object-stores.md", "docs/troubleshooting.md")
 
 HOME = "/home/you"
 """What the temporary home is called in documents."""
 QUESTION = re.compile(r"(\[y/N\] |\([a-z, ]+\)\? )(\w+)$", re.MULTILINE)
 ANY = "..."
 
+ENDPOINT = "https://s3.example.com"
+"""What the address of the server is called in documents."""
+BUCKETS = ("team",)
+MISSING = 77
+"""Exit code if the server is not installed."""
+
 SETTLED_SECONDS = 2.5
 """A little more than the tick of `trueup.stores.file`."""
 
 _RUN = re.compile(r"\b\d{8}T\d{6}-[0-9a-f]{8}\b")
 _FIXED: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(?<=/)[0-9a-f]{16}-[0-9a-f]{8}(?=/)"), "5f0c2a9d71e64b38-5b30e4ca"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "5f0c2a9d71e64b38"),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "2026-11-21 09:00:00"),
     (re.compile(r"\b\d+\.\d s\b"), "0.1 s"),
@@ -56,11 +71,19 @@ class Command:
     shown: list[str] = field(default_factory=list)
 
 
+class Weed(WeedMini):
+    """Takes the keys that documents show."""
+
+    credentials = Credentials("your-key", "your-secret")
+
+
 @dataclass(slots=True)
 class Home:
     """A folder to run commands in, remembered from one to the next as a shell does."""
 
     path: Path
+    endpoint: str = ENDPOINT
+    """Of the server, if there is one."""
     code: int = 0
     runs: dict[str, str] = field(default_factory=dict)
     """Ids of runs, and what they are called in the document."""
@@ -73,7 +96,7 @@ class Home:
 
     def run(self, command: Command) -> str:
         """Run one command; what it printed, with fixed ids, times and home."""
-        text = command.text.replace(HOME, str(self.path / "home"))
+        text = command.text.replace(HOME, str(self.path / "home")).replace(ENDPOINT, self.endpoint)
         for real, called in self.runs.items():
             text = text.replace(called, real)
         environment = {
@@ -85,7 +108,7 @@ class Home:
             "KEPT": str(self.path),
             "BEFORE": str(self.code),
             "COMMAND": text,
-        }
+        } | {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
         answers = [match[2] for match in QUESTION.finditer("\n".join(command.shown))]
         output = self._on_terminal(environment, answers) if answers else self._plain(environment)
         if not command.text.startswith("trueup "):
@@ -131,7 +154,7 @@ class Home:
         return seen.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
 
     def _fixed(self, text: str) -> str:
-        text = text.replace(str(self.path / "home"), HOME)
+        text = text.replace(str(self.path / "home"), HOME).replace(self.endpoint, ENDPOINT)
         for run in _RUN.findall(text):
             number = len(self.runs)
             self.runs.setdefault(run, f"20261121T09{number:02}00-{0x1F2E3D4C + number * 0x01357BD1:08x}")
@@ -157,7 +180,7 @@ def commands(lines: list[str]) -> list[Command]:
             inside = line == "```console"
         elif inside and line.startswith("$ "):
             found.append(Command(line[2:], number + 1))
-        elif inside and line.startswith("> ") and not found[-1].shown:
+        elif inside and (line == ">" or line.startswith("> ")) and not found[-1].shown:
             found[-1].text += "\n" + line[2:]
             found[-1].line = number + 1
         elif inside:
@@ -179,13 +202,16 @@ def check(document: Path, *, write: bool) -> list[str]:
     Args:
         document: A Markdown file.
         write: Bring the output that is shown up to date instead of complaining about it.
+
+    Raises:
+        Missing: If it needs a server that is not installed.
     """
     lines = document.read_text("utf-8").splitlines()
     todo = commands(lines)
     wrong: list[str] = []
     changes: list[tuple[Command, list[str]]] = []
-    with tempfile.TemporaryDirectory(prefix="trueup-docs-") as folder:
-        home = Home(Path(folder).resolve())
+    with _served(todo) as endpoint, tempfile.TemporaryDirectory(prefix="trueup-docs-") as folder:
+        home = Home(Path(folder).resolve(), endpoint)
         for number, command in enumerate(todo):
             printed = home.run(command).splitlines()
             asked = number + 1 < len(todo) and todo[number + 1].text == "echo $?"
@@ -204,6 +230,21 @@ def check(document: Path, *, write: bool) -> list[str]:
     return wrong
 
 
+@contextmanager
+def _served(todo: list[Command]) -> Iterator[str]:
+    """The address of a server, if commands need one."""
+    if not any("s3://" in command.text for command in todo):
+        yield ENDPOINT
+        return
+    with tempfile.TemporaryDirectory(prefix="trueup-docs-s3-", ignore_cleanup_errors=True) as folder:
+        server = Weed(Path(folder).resolve(), buckets=BUCKETS)
+        server.start()
+        try:
+            yield server.endpoint
+        finally:
+            server.stop(kill=True)  # nothing of it is kept
+
+
 def main() -> int:
     """Run the documents that are named, or all."""
     parser = argparse.ArgumentParser(description="Run what documents show.")
@@ -211,8 +252,12 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="bring the output that is shown up to date")
     arguments = parser.parse_args()
     wrong: list[str] = []
-    for document in arguments.documents or [ROOT / name for name in DOCUMENTS]:
-        wrong += check(document, write=arguments.write)
+    try:
+        for document in arguments.documents or [ROOT / name for name in DOCUMENTS]:
+            wrong += check(document, write=arguments.write)
+    except Missing as error:
+        print(error)
+        return MISSING
     print("\n".join(wrong), end="\n" if wrong else "")
     return 1 if wrong else 0
 

@@ -23,6 +23,18 @@ CONTAINER = "test"
 _INSTALLED = Path(__file__).parents[1] / ".azurite" / "node_modules" / ".bin" / "azurite-blob"
 
 
+def azurite_program() -> str:
+    """Its path.
+
+    Raises:
+        Missing: If it is not installed, or cannot run here.
+    """
+    program = str(_INSTALLED) if _INSTALLED.exists() else shutil.which("azurite-blob")
+    if program is None or shutil.which("node") is None:
+        raise Missing("azurite-blob is not installed. Try: make azurite")
+    return program
+
+
 @contextmanager
 def azurite(directory: Path) -> Iterator[str]:
     """Start it with one container; its endpoint.
@@ -30,9 +42,7 @@ def azurite(directory: Path) -> Iterator[str]:
     Raises:
         Missing: If it is not installed.
     """
-    program = str(_INSTALLED) if _INSTALLED.exists() else shutil.which("azurite-blob")
-    if program is None or shutil.which("node") is None:
-        raise Missing("azurite-blob is not installed. Try: make azurite")
+    program = azurite_program()
     (port,) = free_ports(1)
     command = [
         program, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(directory),

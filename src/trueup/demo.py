@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from trueup.testing.engines import Failed, Missing, S3Server, weed_mini
 
 _CONFIG = """\
 # Two folders kept in agreement, in both directions.
@@ -23,6 +25,8 @@ local = "site"
 remote = "share"        # a path here; a URL such as file:///srv/share works the same
 deletes = "propagate"   # what is deleted on one side goes to the trash of the other
 """
+
+_URL = "s3://team/photos"
 
 _YEAR_AGO_SECONDS = 365 * 24 * 3600
 
@@ -36,6 +40,8 @@ class Workspace:
     """A folder with a configuration, two sides, and a state of its own."""
 
     root: Path
+    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    """For the commands; `TRUEUP_STATE` apart."""
 
     @property
     def local(self) -> Path:
@@ -65,15 +71,21 @@ class Workspace:
         sys.stdout.write(f"\n{text}\n")
         sys.stdout.flush()
 
-    def run(self, *arguments: str, expect: Sequence[int] = (0,)) -> None:
+    def run(self, *arguments: str, expect: Sequence[int] = (0,), state: str = "state") -> None:
         """Run the real command in the workspace and show it.
+
+        Args:
+            arguments: Of the command.
+            expect: Exit codes.
+            state: Folder of the state; another one stands for another machine.
 
         Raises:
             DemoFailed: If it does not end with one of the expected exit codes.
         """
-        sys.stdout.write(f"\n$ trueup {' '.join(arguments)}\n")
+        elsewhere = f"TRUEUP_STATE={state} " if state != "state" else ""
+        sys.stdout.write(f"\n$ {elsewhere}trueup {' '.join(arguments)}\n")
         sys.stdout.flush()
-        environment = {**os.environ, "TRUEUP_STATE": str(self.root / "state")}
+        environment = {**self.env, "TRUEUP_STATE": str(self.root / state)}
         command = [sys.executable, "-m", "trueup", *arguments]
         code = subprocess.run(command, cwd=self.root, env=environment, check=False).returncode  # noqa: S603  # ourselves
         if code not in expect:
@@ -161,10 +173,68 @@ def _drift(workspace: Workspace) -> None:
     (local / "link-to-notes").symlink_to("notes.txt")
 
 
+def bucket(workspace: Workspace) -> None:
+    """The same commands with a bucket on a real S3 server, which runs for as long as this lasts."""
+    with tempfile.TemporaryDirectory(prefix="trueup-demo-s3-", ignore_cleanup_errors=True) as folder:
+        server = weed_mini(Path(folder), buckets=("team",))
+        try:
+            server.start()
+        except (Missing, Failed) as error:
+            workspace.say(f"Buckets are left out: {error}\nTo see them: pip install 'trueup[demo]', then trueup demo")
+            return
+        try:
+            _use(replace(workspace, env=_reaching(server)))
+        finally:
+            server.stop(kill=True)  # nothing of it is kept
+
+
+def _reaching(server: S3Server) -> dict[str, str]:
+    """An environment for this server, and for none of the person's own."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return others | {
+        "AWS_ENDPOINT_URL": server.endpoint,
+        "AWS_ACCESS_KEY_ID": server.credentials.access_key,
+        "AWS_SECRET_ACCESS_KEY": server.credentials.secret_key,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
+
+
+def _use(workspace: Workspace) -> None:
+    photos, desk = workspace.root / "photos", workspace.root / "desk"
+    mine, theirs = ("photos", _URL), ("desk", _URL)
+    workspace.say(f"Now a bucket, {_URL}, on a real S3 server on this machine. The commands are the same.")
+    for n in range(1, 5):
+        workspace.write(photos, f"2026/cup-{n}.jpg", f"a picture of cup {n}\n" * 500)
+    workspace.write(photos, "album.txt", "cups\n")
+    workspace.run("sync", "folder", *mine, "--yes")
+    workspace.say("That run has found out what the service can promise, and remembers it.")
+    workspace.run("doctor", "folder", *mine)
+    workspace.say("Somebody else, on another machine (here: with another state), takes the bucket and edits the album.")
+    desk.mkdir()
+    workspace.run("sync", "folder", *theirs, "--yes", "--quiet", state="desk-state")
+    workspace.write(desk, "album.txt", "cups, and a pot\n")
+    workspace.run("sync", "folder", *theirs, "--yes", "--quiet", state="desk-state")
+    workspace.say(
+        "You edit a picture and rename another meanwhile. The rename sends no payload: it is a copy over there."
+    )
+    workspace.write(photos, "2026/cup-1.jpg", "a better picture of cup 1\n" * 500)
+    (photos / "2026/cup-2.jpg").rename(photos / "2026/teacup.jpg")
+    workspace.run("plan", "folder", *mine)
+    workspace.run("sync", "folder", *mine, "--yes", "--quiet")
+    workspace.say("A second run finds nothing to do. And this one, too, can be taken back.")
+    workspace.run("sync", "folder", *mine, "--yes")
+    workspace.run("undo", "last", "--yes")
+    workspace.run("status", "folder", *mine)
+
+
 def _say_goodbye(workspace: Workspace, *, keep: bool) -> None:
-    workspace.say("That was the real thing, on real files. Next, in a folder of yours:")
+    workspace.say("That was the real thing. Next, in a folder of yours:")
     lines = [
         "  trueup sync folder ./site /mnt/share/site --dry-run   what would be done, nothing written",
+        "  trueup sync folder ./site s3://BUCKET/site --dry-run  the same with a bucket, keys as aws takes them",
         "  trueup init                                           write a trueup.toml, then just: trueup sync",
         "  trueup help                                           all commands, with examples",
     ]
@@ -175,4 +245,4 @@ def _say_goodbye(workspace: Workspace, *, keep: bool) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-PARTS = (folders,)
+PARTS = (folders, bucket)

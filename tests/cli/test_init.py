@@ -167,6 +167,10 @@ def test_the_name_is_made_of_the_folders(here: Path, folder: str, name: str) -> 
     [
         (("--name", "all"), "a target cannot be called so"),
         (("--name", "a b"), "is no name"),
+        (("--remote", "s3://"), "names no bucket"),
+        (("--remote", "s3:///site"), "names no bucket"),
+        (("--remote", "s3://web/../site"), "cannot be addressed"),
+        (("--remote", "ftp://web/site"), "no store for ftp://"),
         (("--remote", "s3:web/site"), 'a URL begins with "s3://"'),
         (("--remote", "s3://me:hunter2@web"), "a password does not belong in a URL"),
         (("--local", "s3://web"), "a URL is for `remote`"),

@@ -20,9 +20,11 @@ from trueup.cli.topics import EXIT_CODES
 from trueup.config.settings import BUCKET, KINDS, VARIABLES
 from trueup.core import report
 from trueup.core.check import Guard
+from trueup.core.errors import AccessDenied
 from trueup.core.reconcile import Reason
 from trueup.core.report import Status
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep
+from trueup.stores.object import errors as bucket_errors
 
 SOURCE = Path(trueup.__file__).parent
 
@@ -142,3 +144,13 @@ def test_the_public_names_are_exactly_those_that_are_promised() -> None:
     assert all(f"| `{name}` |" in section(page("reference/stores.md"), "Public names") for name in trueup.__all__)
     with pytest.raises(AttributeError):
         _ = trueup.nothing
+
+
+def test_every_refusal_of_keys_is_explained() -> None:
+    text = section(page("troubleshooting.md"), "TU-DENIED")
+    refusals = [*bucket_errors._CODES.values(), *(cause[1:] for cause in bucket_errors._CAUSES)]
+    sentences = [sentence for error, sentence, _ in refusals if error is AccessDenied]
+    assert len(sentences) > 8
+    for sentence in sentences:
+        shown = re.sub(r"\{\w+\}", "...", sentence)
+        assert shown in text, shown

@@ -1,6 +1,7 @@
 """Documents point at things that exist, are up to date, and say nothing that they should not."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import pytest
 from tests.docs.blocks import ROOT
+
+NO_SERVER = 77
+"""How `docs/console.py` ends if a document needs a server that is not installed."""
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
@@ -80,19 +84,29 @@ def test_the_picture_shows_what_the_command_prints() -> None:
     assert _run("docs/picture.py", "--check") == ""
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/tutorial.md", "docs/troubleshooting.md"])
+CONSOLES = ["README.md", "docs/tutorial.md", "docs/object-stores.md", "docs/troubleshooting.md"]
+
+
+@pytest.mark.parametrize("document", CONSOLES)
 def test_what_a_document_shows_is_what_happens(document: str) -> None:
-    assert _run("docs/console.py", document) == ""
+    done = _done("docs/console.py", document)
+    if done.returncode == NO_SERVER and os.environ.get("CI") != "true":
+        pytest.skip(done.stdout.strip())
+    assert done.stdout == ""
 
 
 def test_every_document_with_a_console_is_run() -> None:
     found = {str(path.relative_to(ROOT)) for path in DOCUMENTS if "\n```console\n" in path.read_text("utf-8")}
-    assert found == {"README.md", "docs/tutorial.md", "docs/troubleshooting.md"}
+    assert found == set(CONSOLES)
 
 
 def _run(*arguments: str) -> str:
     """What a script of docs/ has to complain about."""
-    done = subprocess.run(
+    return _done(*arguments).stdout
+
+
+def _done(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -101,4 +115,3 @@ def _run(*arguments: str) -> str:
         timeout=110,
         check=False,
     )
-    return done.stdout

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import click
 from trueup.cli.answers import respond
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command
-from trueup.core.errors import ConfigError, UsageError
+from trueup.core.errors import ConfigError, StoreError, UsageError
 from trueup.render.names import printable
 from trueup.render.text import line
 
@@ -66,6 +67,7 @@ def init(
       trueup init
       trueup init --local site --remote /srv/backup/site --deletes propagate
       trueup init --remote ~/backup --yes
+      trueup init --local site --remote s3://BUCKET/site
 
     What is missing is asked. Paths are relative to the current folder.
     """
@@ -81,9 +83,10 @@ def init(
             attempt="trueup init --local PATH --remote PLACE --deletes propagate|restore|report",
         )
     local = local or click.prompt("Local folder", default=".", err=True)
-    remote = remote or click.prompt("Other side (a path or a URL)", err=True)
+    remote = remote or click.prompt("Other side (a path, or a URL such as s3://BUCKET/FOLDER)", err=True)
     deletes = deletes or _ask_deletes()
     _refuse_nested(local, remote)
+    _refuse_nowhere(remote)
     answers = Answers(name or _name(local), _relative(local, folder), _relative(remote, folder), deletes)
     text = _text(answers)
     _validate(file, text)
@@ -128,6 +131,19 @@ def _refuse_nested(local: str, remote: str) -> None:
     sides = [_resolved(side) for side in (local, remote)]
     if sides[0].is_relative_to(sides[1]) or sides[1].is_relative_to(sides[0]):
         raise UsageError("one side is inside the other", why=f"{sides[0]} and {sides[1]}")
+
+
+def _refuse_nowhere(remote: str) -> None:
+    """A URL that no store can make sense of; whether there is such a place is another question, for later."""
+    from trueup.engine.ambient import Ambient
+    from trueup.protocols import Opening
+    from trueup.stores import open_store, scheme_of
+
+    if scheme_of(remote) == "file":
+        return
+    ambient = Ambient()
+    with suppress(StoreError):
+        open_store(remote, Opening(ambient.clock, ambient.threads, ambient.unique))
 
 
 def _resolved(place: str) -> Path:

