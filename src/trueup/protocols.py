@@ -287,7 +287,7 @@ class Write(Read, Protocol):
         """Put content under a name, if the expected version is there (None: nothing is).
 
         All or nothing: a reader in a loop sees the old version or the new one. With `expect` = DIRECTORY_TOKEN the
-        file takes the place of an empty directory.
+        file takes the place of a directory that holds nothing, or nothing but directories.
 
         Args:
             key: The file's key.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,37 +10,12 @@ from random import Random
 from typing import Any
 
 import pytest
+from tests.engine.real_runs import begin, command, kill_one, sync
 from tests.engine.real_tree import World, is_whole, snapshot
 
 SEED = 20_261_121
 KILLS = 10
-POLICY = ("--conflict", "backup_both", "--deletes", "propagate", "--max-delete", "50%")
-
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("main job")]
-
-# Runs the engine and prints a dot for every item that is done: whoever counts them knows when to kill.
-COUNTED = """
-import sys
-from pathlib import Path
-import anyio
-from trueup.api import Engine
-from trueup.core.check import Limits
-from trueup.core.report import exit_code
-from trueup.core.strategy import Conflict, Deletes, Policy
-from trueup.targets.folders import Folders
-
-def told(progress):
-    sys.stdout.write("x" if progress.phase == "execute" else ".")
-    sys.stdout.flush()
-
-async def main(local, remote, state):
-    policy = Policy(conflict=Conflict.BACKUP_BOTH, deletes=Deletes.PROPAGATE)
-    spec = Folders("local", (local,), remote, policy=policy, limits=Limits(delete_share=0.5))
-    async with Engine(state_dir=Path(state), on_progress=told) as engine:
-        return exit_code(await engine.run(spec))
-
-sys.exit(anyio.run(main, *sys.argv[1:]))
-"""
 
 READER = """
 import select, sys
@@ -65,29 +37,6 @@ while True:
         break
 print(reads, sum(len(found) > 1 for found in versions.values()))
 """
-
-
-def command(world: World, *words: str) -> tuple[int, Any]:
-    """Run the command; its exit code and its answer."""
-    result = subprocess.run(
-        [sys.executable, "-m", "trueup", *words, "--json"],
-        env={**os.environ, "TRUEUP_STATE": str(world.state)},
-        cwd=world.base,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.stdout, result.stderr
-    return result.returncode, json.loads(result.stdout)
-
-
-def sync(world: World, *flags: str) -> tuple[int, Any]:
-    """One run over both folders; its exit code and the plan's items that change something."""
-    code, answer = command(world, "sync", "folder", "local", "remote", "--yes", *POLICY, *flags)
-    report = answer["results"][0]["report"]["report"]
-    items = report["plan"]["items"]
-    # Files younger than two seconds are not believed; later, that they agree is remembered, and nothing else is done.
-    return code, [item for item in items if any(step["verb"] != "adopt" for step in item["steps"])]
 
 
 def reading(names: list[Path]) -> subprocess.Popen[str]:
@@ -127,10 +76,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, World]:
     """Two pairs of folders in agreement, equal to the byte."""
     base = tmp_path_factory.mktemp("main-job")
     pair = made(base / "quiet"), made(base / "killed")
-    first = [
-        subprocess.Popen([sys.executable, "-c", COUNTED, *map(str, (*w.sides, w.state))], stdout=subprocess.DEVNULL)
-        for w in pair
-    ]
+    first = [begin(world) for world in pair]
     assert [process.wait() for process in first] == [0, 0]
     for world in pair:
         assert snapshot(world.local) == snapshot(world.remote)
@@ -199,22 +145,6 @@ def test_killed_at_ten_moments_and_rerun_it_ends_in_the_same_state_and_loses_not
     assert snapshot(world.local) == snapshot(world.remote) == story.after[0]
     agreed = {digest for side in story.before for digest in side.values()}
     assert not (agreed | set(world.written)) - world.held()
-
-
-def kill_one(world: World, *, mark: str, count: int) -> None:
-    """Begin a run, and kill it once it has told of so many events."""
-    arguments = [sys.executable, "-c", COUNTED, *map(str, (*world.sides, world.state))]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, start_new_session=True)
-    assert process.stdout is not None
-    descriptor, seen = process.stdout.fileno(), 0
-    wanted = count if mark == "x" else count % 7 + 1
-    while seen < wanted:
-        events = os.read(descriptor, 64)
-        assert events, f"the run ended with {process.wait()} before it could be killed"
-        seen += events.count(mark.encode())
-    process.send_signal(signal.SIGKILL)
-    process.stdout.close()
-    assert process.wait() == -signal.SIGKILL
 
 
 def test_undo_brings_the_old_state_back(story: Story) -> None:

@@ -90,6 +90,32 @@ def scan(root: Path, **options: Any) -> list[Row]:
     return [row for batch in Scan(str(root), **options).batches() for row in batch]
 
 
+# -- directories that hold no file -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_file_takes_the_place_of_directories_in_directories(folder: Folder, root: Path, exchanges: bool) -> None:
+    folder.exchanges = exchanges
+    (root / "d/e/f").mkdir(parents=True)
+    (root / "d/g").mkdir()
+    folder.write(Key("d"), content(b"1"), DIRECTORY_TOKEN, RUN)
+    assert (root / "d").read_bytes() == b"1"
+    assert not temporaries(root)
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+@pytest.mark.parametrize("what", ["file", "link"])
+def test_directories_with_anything_deep_down_stay(folder: Folder, root: Path, what: str, exchanges: bool) -> None:
+    folder.exchanges = exchanges
+    (root / "d/e/f").mkdir(parents=True)
+    (root / "d/g").mkdir()
+    (root / "d/e/f/x").write_bytes(b"") if what == "file" else (root / "d/e/f/x").symlink_to(root)
+    with pytest.raises((PreconditionFailed, StoreError)):
+        folder.write(Key("d"), content(b"1"), DIRECTORY_TOKEN, RUN)
+    assert sorted(path.name for path in (root / "d").rglob("*")) == ["e", "f", "g", "x"]
+    assert not temporaries(root)
+
+
 # -- tokens ----------------------------------------------------------------------------------------------------------
 
 

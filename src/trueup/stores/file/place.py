@@ -156,6 +156,21 @@ def is_directory_at(dir_fd: int, name: str) -> bool:
     return status is not None and stat.S_ISDIR(status.st_mode)
 
 
+def remove_hollow(dir_fd: int, name: str) -> None:
+    """Remove a directory in which there are only directories, down to the last.
+
+    Raises:
+        OSError: If there is anything else.
+    """
+    for _, below, others, fd in os.fwalk(name, dir_fd=dir_fd):
+        if others or not all(is_directory_at(fd, one) for one in below):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), name)
+    for _, below, _, fd in os.fwalk(name, topdown=False, dir_fd=dir_fd):
+        for one in below:
+            os.rmdir(one, dir_fd=fd)
+    os.rmdir(name, dir_fd=dir_fd)
+
+
 @cache
 def _renameat2() -> ctypes._NamedFuncPointer | None:
     return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)

@@ -175,18 +175,18 @@ class Folder:
         return kept
 
     def _replace_directory(self, dir_fd: int, temporary: str, name: str, key: Key, mine: os.stat_result) -> None:
-        """A file takes the place of a directory, which must be empty."""
+        """A file takes the place of a directory, in which there may be only directories."""
         if not place.is_directory_at(dir_fd, name):
             raise PreconditionFailed(f"{key} is no longer a directory")
         if self.exchanges and place.exchange(dir_fd, temporary, name):
             try:
-                os.rmdir(temporary, dir_fd=dir_fd)
+                place.remove_hollow(dir_fd, temporary)
             except OSError as error:
                 self._swap_back(dir_fd, temporary, name, mine)
                 raise PreconditionFailed(f"{key}/ is not empty", why=error.strerror or "") from error
             return
         self.exchanges = False
-        os.rmdir(name, dir_fd=dir_fd)
+        place.remove_hollow(dir_fd, name)
         place.rename_new(dir_fd, temporary, dir_fd, name)
 
     def make_directory(self, key: Key, expect: Token | None, trash: Trash | None) -> Written:

@@ -245,12 +245,18 @@ class ObjectStore:
     def _is_empty_folder(self, key: Key) -> bool:
         """Whether only a folder may be in the way, which some services keep after its last object; it is removed.
 
-        Removing it removes nothing below it.
+        So are folders in it, which are kept as well. Removing one removes nothing else below it.
         """
         if self._bucket.head(key) is not None:
             return False
-        self._bucket.delete(key + "/")
+        self._remove_folders(key + "/")
         return True
+
+    def _remove_folders(self, folder: str) -> None:
+        for raw, *_ in Pages(self.place, folder, recursive=False):
+            if raw.endswith(b"/"):
+                self._remove_folders(folder + raw.decode())
+        self._bucket.delete(folder)
 
     def _compare(self, key: Key, expect: Token | None) -> None:
         """All that can be done where the service does not refuse."""
@@ -297,29 +303,47 @@ class ObjectStore:
         self._refuse_name(origin)
         self._refuse_name(target)
         self._refuse_no_version(origin, expect)
+        again = (origin, target, expect) in self._copies
         copied = self._copied(origin, target, expect)
         try:
             self._remove(origin, expect, None)
         except PreconditionFailed:  # not so after any other error: then the copy may be all that is left
-            self._bucket.delete(target, only_if(copied))
-            raise
+            if not again or self._bucket.head(origin) is not None:
+                self._copies.pop((origin, target, expect), None)
+                self._take_back(target, copied)
+                raise
         self._copies.pop((origin, target, expect), None)
         return Written(copied)
+
+    def _take_back(self, target: Key, copied: Token) -> None:
+        """Remove a copy that nobody wants after all; another attempt at the move would not know it for ours."""
+        for _ in range(3):
+            try:
+                return self._bucket.delete(target, only_if(copied))
+            except PreconditionFailed:
+                return None
+            except StoreError as error:
+                if not error.retryable:
+                    raise
+        return None
 
     def _copied(self, origin: Key, target: Key, expect: Token) -> Token:
         """Copy the expected version to the new name, unless an earlier attempt did; the version there."""
         there = self._bucket.head(target)
         if there is not None:
-            if self._copies.get((origin, target, expect)) != there.token:
+            ours = self._copies.get((origin, target, expect))
+            if there.token != (ours or expect) or ours is None:
                 raise PreconditionFailed(f"{target} is there already")
             return there.token
+        self._copies[origin, target, expect] = Token("")  # it may arrive even if no answer does
         with gone_is_changed(origin):
             self._bucket.copy(origin, target)
         there = self._bucket.head(target)
         now = self._bucket.head(origin) if there is None or there.token != expect else None
         if there is None or (there.token != expect and (now is None or now.token != expect)):
             if there is not None:
-                self._bucket.delete(target, only_if(there.token))
+                self._take_back(target, there.token)
+            self._copies.pop((origin, target, expect), None)
             raise PreconditionFailed(f"{origin} was changed meanwhile")
         self._copies[origin, target, expect] = there.token
         return there.token

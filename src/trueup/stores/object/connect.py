@@ -110,7 +110,13 @@ def _s3_options(bucket: str, query: Mapping[str, str], known: Access, env: Mappi
         profile.get("region"),
         "us-east-1",
     )
-    options = {"bucket": bucket, "region": region, **_keys(known, "access_key_id", "secret_access_key")}
+    # With a checksum the service refuses what arrives changed; an ETag alone would tell only at the next look.
+    options = {
+        "bucket": bucket,
+        "region": region,
+        "checksum_algorithm": "crc32c",
+        **_keys(known, "access_key_id", "secret_access_key"),
+    }
     if endpoint:
         options |= {"endpoint": endpoint, "disable_ec2_metadata": "true"}
     elif env.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":

@@ -50,7 +50,7 @@ def _list(operator: Any, request: dict[str, Any], output: BinaryIO) -> None:
     prefix, odd = request["prefix"], re.compile(request["odd"])
     cut, left = len(prefix), request["limit"]
     listed, last, ordered = [], b"", True
-    for entry in operator.list(prefix or "/", recursive=True):
+    for entry in operator.list(prefix or "/", recursive=request["recursive"]):
         path = entry.path
         if not path.startswith(prefix) or len(path) == cut or path == "/":
             continue

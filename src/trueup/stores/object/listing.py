@@ -123,7 +123,9 @@ class Pages:
     `next` blocks; `close` does not, and may be called by another thread meanwhile.
     """
 
-    def __init__(self, place: Place, below: str = "", *, limit: int = -1, timeout_seconds: float = 60.0) -> None:
+    def __init__(
+        self, place: Place, below: str = "", *, limit: int = -1, recursive: bool = True, timeout_seconds: float = 60.0
+    ) -> None:
         self._place = place
         self._request: dict[str, object] = {
             "scheme": place.scheme,
@@ -131,6 +133,7 @@ class Pages:
             "prefix": place.prefix + below,
             "odd": ODD.pattern,
             "limit": limit,
+            "recursive": recursive,
             "timeout": timeout_seconds,
         }
         self._process: _Process | None = None
