@@ -12,10 +12,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import bucket_rows
+import rows
 from machine import describe
-from rows import ROWS, Bench
+from ground import Bench
 from table import page, section
 
+ROWS = rows.ROWS | bucket_rows.ROWS
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
