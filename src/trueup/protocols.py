@@ -7,11 +7,12 @@ expects, and a store that finds another one raises `PreconditionFailed` and has 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, assert_never
 
+from trueup.core.errors import NoSpace, StoreError
 from trueup.core.model import Entry, Fingerprint, Key, Row, Token
 from trueup.core.table import Verb
 from trueup.core.tree import Names
@@ -151,6 +152,18 @@ class Source:
     """What the bytes must hash to, where it is known already."""
     modified_ns: int = 0
     mode: int | None = None
+    ask: Callable[[], Source] | None = None
+    """Asks the side for what its listing did not tell, by a call that blocks; None: there is nothing to ask."""
+
+    def told(self) -> Source:
+        """The source with its time, its permission bits and its digest, as far as its side knows them.
+
+        A writer calls this first, in the thread that writes.
+
+        Raises:
+            PreconditionFailed: If that version is no longer there.
+        """
+        return self if self.ask is None else self.ask()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +184,38 @@ class Written:
     """Of the bytes that went through."""
     kept: str | None = None
     """Handle of the replaced version in the trash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Arguments of `Write.write`."""
+
+    key: Key
+    source: Source
+    expect: Token | None
+    trash: Trash | None
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Arguments of `Write.remove`."""
+
+    key: Key
+    expect: Token
+    trash: Trash | None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Arguments of `Write.move`."""
+
+    origin: Key
+    target: Key
+    expect: Token
+
+
+Effect = Put | Remove | Move
+"""One change of a side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +333,16 @@ class Write(Read, Protocol):
         """
         ...
 
+    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+        """Several small effects, one after the other, by as few crossings into threads as can be.
+
+        `one_by_one` will do where crossings cost nothing.
+
+        Returns:
+            What each left behind, or its error, which stops none of the others; but after `NoSpace` nothing is tried.
+        """
+        ...
+
     async def flush(self) -> None:
         """Make everything that was written so far survive a loss of power."""
         ...
@@ -351,3 +406,63 @@ class Marked(Protocol):
 
 class Store(Write, Keeps, Marked, Protocol):
     """A side of folders and of everything that behaves like one."""
+
+
+async def carry_out(store: Write, effect: Effect) -> Written:
+    """One effect by the method that it is meant for."""
+    match effect:
+        case Put():
+            return await store.write(effect.key, effect.source, expect=effect.expect, trash=effect.trash)
+        case Remove():
+            return await store.remove(effect.key, expect=effect.expect, trash=effect.trash)
+        case Move():
+            return await store.move(effect.origin, effect.target, expect=effect.expect)
+        case _:
+            assert_never(effect)
+
+
+async def one_by_one(store: Write, effects: Sequence[Effect]) -> list[Written | StoreError]:
+    """A batch by single calls."""
+    answers: list[Written | StoreError] = []
+    for effect in effects:
+        if _is_full(answers):
+            answers.append(answers[-1])
+            continue
+        try:
+            answers.append(await carry_out(store, effect))
+        except StoreError as error:
+            answers.append(error)
+    return answers
+
+
+def in_turn(
+    effects: Sequence[Effect],
+    *,
+    put: Callable[[Key, Source, Token | None, Trash | None], Written],
+    remove: Callable[[Key, Token, Trash | None], Written],
+    move: Callable[[Key, Key, Token], Written],
+) -> list[Written | StoreError]:
+    """A batch by functions that block, in the thread that calls this."""
+    answers: list[Written | StoreError] = []
+    for effect in effects:
+        if _is_full(answers):
+            answers.append(answers[-1])
+            continue
+        try:
+            match effect:
+                case Put():
+                    answers.append(put(effect.key, effect.source, effect.expect, effect.trash))
+                case Remove():
+                    answers.append(remove(effect.key, effect.expect, effect.trash))
+                case Move():
+                    answers.append(move(effect.origin, effect.target, effect.expect))
+                case _:
+                    assert_never(effect)
+        except StoreError as error:
+            answers.append(error)
+    return answers
+
+
+def _is_full(answers: Sequence[Written | StoreError]) -> bool:
+    """Whether the side has said that it has no room: then nothing more is tried there."""
+    return bool(answers) and isinstance(answers[-1], NoSpace)

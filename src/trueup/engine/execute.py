@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import anyio
@@ -25,7 +25,14 @@ from trueup.engine.groups import ungrouped
 from trueup.engine.job import Job, Progress
 from trueup.engine.journal import Finished, RunState
 from trueup.engine.wrap import Retrying
-from trueup.protocols import Source, Store, Trash, Written
+from trueup.protocols import Effect, Move, Put, Remove, Source, Store, Trash, Written, carry_out
+
+SMALL_BYTES = 256 * 1024
+MOST_TOGETHER = 32
+"""Items up to so small go up to so many to a call of the store: crossing into a thread costs more than they do."""
+
+Numbered = tuple[int, Item]
+"""An item and its place in the plan."""
 
 
 async def execute(plan: Plan, job: Job) -> Report:
@@ -94,6 +101,8 @@ class _Execution:
     done: set[str] = field(default_factory=set)
     """Ids of steps that were carried out."""
     failed: bool = False
+    ahead: dict[str, Written | StoreError] = field(default_factory=dict)
+    """What became of steps that were carried out together with others, before their items are finished."""
     full: set[Side] = field(default_factory=set)
     """Sides that have no room: what else would be written there is not tried."""
     stores: Mapping[Side, Store] = field(default_factory=dict)
@@ -137,12 +146,30 @@ class _Execution:
             # Directories are deleted one after the other: each must find those below it gone.
             in_turn = phase in (Phase.CLEAR, Phase.DELETE) and any(is_directory(item.key) for _, item in items)
 
-            async def work(numbered: tuple[int, Item]) -> None:
-                n, item = numbered
-                ledger.add(self._adopt(n, item) if phase is Phase.AGREE else await self._item(n, item))
+            async def work(unit: Sequence[Numbered]) -> None:
+                begun_ns = self.job.ambient.clock.now_ns()
+                if len(unit) > 1:
+                    await self._go_ahead([item for _, item in unit])
+                for n, item in unit:
+                    ledger.add(self._adopt(n, item) if phase is Phase.AGREE else await self._item(n, item, begun_ns))
 
-            await self.job.pace.spread(items, work, most=1 if in_turn else None, stop=self.job.draining)
+            together = min(MOST_TOGETHER, len(items) // (4 * self.job.pace.most))
+            units = _units(items, together)
+            await self.job.pace.spread(units, work, most=1 if in_turn else None, stop=self.job.draining)
             ledger.close()
+
+    async def _go_ahead(self, items: Sequence[Item]) -> None:
+        """Carry out the effects of small items by one call of the store; what comes after each follows as usual."""
+        steps = [step for item in items if (step := _lone(item)) is not None]
+        side = steps[0].side
+        effects = [self._effect(step, self._trash(item, step)) for item, step in zip(items, steps, strict=True)]
+        if side not in self.full:
+            answers = await self.stores[side].batch([effect for effect in effects if effect is not None])
+            self.ahead.update(zip((step.id for step in steps), answers, strict=True))
+
+    def _trash(self, item: Item, step: Step) -> Trash | None:
+        """Where what the step replaces goes: its item saves it, or nobody wants it."""
+        return Trash(self.run) if any(s.verb is Verb.SAVE and s.side == step.side for s in item.steps) else None
 
     # -- one item ------------------------------------------------------------------------------------------------
 
@@ -152,8 +179,7 @@ class _Execution:
         self.results[n] = outcomes
         return Finished(n, outcomes, (adopted(self.job, item, self.plan.made_ns),))
 
-    async def _item(self, n: int, item: Item) -> Finished:
-        begun_ns = self.job.ambient.clock.now_ns()
+    async def _item(self, n: int, item: Item, begun_ns: int) -> Finished:
         outcomes: list[Outcome] = []
         results: dict[str, Written] = {}
         saves = [step for step in item.steps if step.verb is Verb.SAVE]
@@ -164,8 +190,7 @@ class _Execution:
             if missing or (outcomes and outcomes[-1].status is not Status.DONE):
                 outcomes.append(Outcome(step.id, step.key, Status.SKIPPED, "a step that it needs was not carried out"))
                 continue
-            keep = any(save.side == step.side for save in saves)
-            outcome, result = await self._attempt(step, keep=keep)
+            outcome, result = await self._attempt(step, self._trash(item, step))
             outcomes.append(outcome)
             if result is not None:
                 results[step.id] = result
@@ -197,12 +222,12 @@ class _Execution:
             )
         )
 
-    async def _attempt(self, step: Step, *, keep: bool) -> tuple[Outcome, Written | None]:
+    async def _attempt(self, step: Step, trash: Trash | None) -> tuple[Outcome, Written | None]:
         """Carry out one step; an expected failure is an outcome."""
         if step.side in self.full and step.value is not None:
             return Outcome(step.id, step.key, Status.SKIPPED, f"{step.side} has no room", NoSpace.code), None
         try:
-            written = await self._do(step, Trash(self.run) if keep else None)
+            written = await self._do(step, trash)
         except PreconditionFailed as error:
             return Outcome(step.id, step.key, Status.CHANGED, str(error), error.code), None
         except StoreError as error:
@@ -215,21 +240,34 @@ class _Execution:
         )
         return outcome, written
 
-    async def _do(self, step: Step, trash: Trash | None) -> Written:  # one for each verb
-        store = self.stores[step.side]
+    async def _do(self, step: Step, trash: Trash | None) -> Written:
+        effect, store = self._effect(step, trash), self.stores[step.side]
+        if effect is None:
+            return await store.make_directory(_directory(step), expect=step.expect, trash=trash)
+        answer = self.ahead.pop(step.id, None)
+        try:
+            if isinstance(answer, StoreError):
+                raise answer
+            return answer or await carry_out(store, effect)
+        except PreconditionFailed:
+            found = await self._there_already(step) if isinstance(effect, Put) and effect.expect is None else None
+            if found is None:
+                raise
+            return found
+
+    def _effect(self, step: Step, trash: Trash | None) -> Effect | None:
+        """What the step asks of its store; None: to make a directory."""
         match step.verb:
             case Verb.DELETE if step.expect is not None:
-                return await store.remove(step.key, expect=step.expect, trash=trash)
-            case Verb.PUT if is_directory(step.key):
-                return await store.make_directory(step.key, expect=step.expect, trash=trash)
-            case Verb.PUT | Verb.SIBLING | Verb.REPLACE_KIND if step.value is not None and _is_new(store, step):
-                return await self._create(store, step, step.value)
-            case Verb.PUT | Verb.REPLACE_KIND if step.value is not None:
-                return await store.write(step.key, self._source(step.value), expect=step.expect, trash=trash)
-            case Verb.REPLACE_KIND:
-                return await store.make_directory(Key(step.key + "/"), expect=step.expect, trash=trash)
+                return Remove(step.key, step.expect, trash)
             case Verb.MOVE if step.value is not None:
-                return await store.move(step.value.key, step.key, expect=step.value.token)
+                return Move(step.value.key, step.key, step.value.token)
+            case Verb.PUT | Verb.SIBLING | Verb.REPLACE_KIND if step.value is not None and not is_directory(step.key):
+                if _is_new(self.stores[step.side], step):
+                    return Put(step.key, self._source(step.value), None, None)
+                return Put(step.key, self._source(step.value), step.expect, trash)
+            case Verb.PUT | Verb.REPLACE_KIND:
+                return None
             case _:
                 raise StoreError(f"{step.verb.value} of {step.key} cannot be carried out")
 
@@ -238,24 +276,18 @@ class _Execution:
         entry = Entry(value.token, value.content, value.modified_ns, value.mode)
         return store.source(value.key, entry) if value.kept is None else store.kept_source(value.kept, entry)
 
-    async def _create(self, store: Store, step: Step, value: Ref) -> Written:
-        """Write under a new name; what is there already with just that content is as good as written.
+    async def _there_already(self, step: Step) -> Written | None:
+        """What is there under a new name, if it is just the content that was to be written: as good as written.
 
         After a run that was stopped between two siblings, the next one copies the first as a file that is new on one
         side and makes it as a sibling: whichever comes second finds it there.
         """
-        try:
-            return await store.write(step.key, self._source(value), expect=None, trash=None)
-        except PreconditionFailed:
-            found = await self._there_already(store, step, value)
-            if found is None:
-                raise
-            return found
-
-    async def _there_already(self, store: Store, step: Step, value: Ref) -> Written | None:
-        wanted = value.content.fingerprint
+        store, value = self.stores[step.side], step.value
         entry = await store.stat(step.key)
-        if entry is None or entry.content.size != value.content.size or (wanted is None and value.kept is not None):
+        if entry is None or value is None or entry.content.size != value.content.size:
+            return None
+        wanted = value.content.fingerprint
+        if wanted is None and value.kept is not None:
             return None
         now_ns = self.job.ambient.clock.now_ns()
         if not trusted(self.job, step.side, entry.token, modified_ns=entry.modified_ns, observed_ns=now_ns):
@@ -311,6 +343,41 @@ class _Ledger:
             batch, self._finished = self._finished, []
             if batch:
                 await self._commit(batch)
+
+
+def _units(items: Iterable[Numbered], together: int) -> Iterator[list[Numbered]]:
+    """Small items of one side that follow each other go together, each other one by itself."""
+    unit: list[Numbered] = []
+    for numbered in items:
+        step = _lone(numbered[1]) if together > 1 else None
+        before = _lone(unit[0][1]) if unit else None
+        if unit and (step is None or before is None or step.side != before.side or len(unit) >= together):
+            yield unit
+            unit = []
+        unit.append(numbered)
+    if unit:
+        yield unit
+
+
+def _lone(item: Item) -> Step | None:
+    """The one step of an item besides its saves, if it is small and waits for nothing else; None if there are more."""
+    steps = [step for step in item.steps if step.verb is not Verb.SAVE]
+    if len(steps) != 1:
+        return None
+    step = steps[0]
+    if step.needs and not {save.id for save in item.steps if save.verb is Verb.SAVE}.issuperset(step.needs):
+        return None
+    match step.verb:
+        case Verb.DELETE | Verb.MOVE:
+            return step
+        case Verb.PUT if step.value is not None and step.value.content.size <= SMALL_BYTES:
+            return None if is_directory(step.key) else step
+        case _:
+            return None
+
+
+def _directory(step: Step) -> Key:
+    return step.key if is_directory(step.key) else Key(step.key + "/")
 
 
 def _is_new(store: Store, step: Step) -> bool:

@@ -32,7 +32,7 @@ from trueup.core.model import (
 )
 from trueup.core.moves import wanted
 from trueup.core.plan import Observed
-from trueup.core.reconcile import LookCloser, Reason, reconcile
+from trueup.core.reconcile import LookCloser, Reason, other, reconcile
 from trueup.core.table import Act, Rule, Verb
 from trueup.core.tree import SIDES, Finding
 from trueup.engine.agree import trusted
@@ -225,7 +225,10 @@ class _Observer:
         return replace(entry, content=replace(entry.content, fingerprint=known))
 
     async def _inspect(self, differences: list[Difference]) -> list[Difference]:
-        """Ask for what the rows of some stores do not tell: time, mode, and the fingerprint where that is free."""
+        """Ask for what the rows of some stores do not tell: time, mode, and the fingerprint where that is free.
+
+        Not of what is new on one side only: its writer asks. A listing of new items must not cost a request for each.
+        """
         sides = [side for side in SIDES if not self.job.stores[side].properties.complete_rows]
         wanted = [
             (side, difference.key, entry)
@@ -278,7 +281,7 @@ class _Observer:
         async def one(wish: tuple[Side, Key, Entry]) -> None:
             nonlocal done
             side, key, entry = wish
-            result = await _fingerprinted(self.job.stores[side], key, entry)
+            result = await _fingerprinted(self.job.stores[side], key, entry, verify=self.job.verify)
             printed[side, key] = result
             done += entry.content.size
             self.job.on_progress(
@@ -320,9 +323,9 @@ async def _without_directories(listing: AsyncIterator[list[Row]]) -> AsyncIterat
 
 
 def _news(difference: Difference, side: Side) -> Entry | None:
-    """What the side holds, unless that is the version that was agreed on."""
+    """What the side holds, unless that is the version that was agreed on, or nobody ever had another."""
     seen, ancestor = difference.side(side), difference.ancestor
-    if not isinstance(seen, Entry):
+    if not isinstance(seen, Entry) or (ancestor is None and difference.side(other(side)) is None):
         return None
     agreed = None if ancestor is None else ancestor.local if side == LOCAL else ancestor.remote
     return None if seen.token == agreed else seen
@@ -355,9 +358,13 @@ def _with_prints(finding: Finding, printed: Mapping[tuple[Side, Key], Entry | Un
     return replace(finding, difference=difference)
 
 
-async def _fingerprinted(store: Store, key: Key, entry: Entry) -> Entry | Unknown:
+async def _fingerprinted(store: Store, key: Key, entry: Entry, *, verify: bool) -> Entry | Unknown:
     """The entry with its fingerprint; unknown if it cannot be read or changed meanwhile."""
     try:
+        if not store.properties.complete_rows and not verify:
+            told = await store.stat(key)
+            if told is not None and told.token == entry.token and told.content.fingerprint is not None:
+                return told
         fingerprint = await store.fingerprint(key, entry.token)
     except (PreconditionFailed, NotFound):
         return Unknown("it was changed while it was read")

@@ -5,9 +5,10 @@ Wrappers have the protocol of what they wrap: ``Retrying(TimeLimited(store, ...)
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -16,7 +17,21 @@ from trueup.core.errors import PreconditionFailed, ReadOnly, StoreError, Throttl
 from trueup.core.model import Entry, Fingerprint, Key, Row, Token
 from trueup.engine.ambient import Ambient
 from trueup.engine.pace import Pace
-from trueup.protocols import Clock, Discarded, Properties, Source, Store, Trash, Written
+from trueup.protocols import (
+    Clock,
+    Discarded,
+    Effect,
+    Move,
+    Properties,
+    Put,
+    Remove,
+    Source,
+    Store,
+    Trash,
+    Written,
+    carry_out,
+    one_by_one,
+)
 
 T = TypeVar("T")
 
@@ -63,6 +78,10 @@ class Wrapper:
     async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
         """Passed on."""
         return await self.inner.move(origin, target, expect=expect)
+
+    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+        """By single calls, so that no subclass is passed by; one that has nothing to add may pass it on."""
+        return await one_by_one(self, effects)
 
     async def flush(self) -> None:
         """Passed on."""
@@ -120,6 +139,10 @@ class Protected(Wrapper):
         raise self._refuse()
 
     async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
+        """Refused."""
+        raise self._refuse()
+
+    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
         """Refused."""
         raise self._refuse()
 
@@ -189,6 +212,14 @@ class TimeLimited(Wrapper):
         """Within the limit."""
         return await self._limited("moving", origin, self.inner.move(origin, target, expect=expect))
 
+    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+        """Within the limit for each; which one took too long is not known."""
+        seconds = self._seconds * len(effects)
+        with anyio.move_on_after(seconds):
+            return await self.inner.batch(effects)
+        error = TimedOut(f"{len(effects)} small changes took longer than {seconds:g} s")
+        return [error] * len(effects)
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -213,16 +244,24 @@ class Retrying(Wrapper):
         self._ambient = ambient
         self._pace = pace
 
-    async def _persist(self, call: Callable[[bool], Awaitable[T]]) -> T:
-        """Call with False the first time and with True, after a wait, each further time."""
-        for attempt in range(self._patience.attempts):
-            try:
-                return await call(attempt > 0)
-            except StoreError as error:
-                if not error.retryable:
-                    raise
-                await self._wait(attempt, error)
-        return await call(self._patience.attempts > 0)
+    async def _persist(self, call: Callable[[bool], Awaitable[T]], failed: StoreError | None = None) -> T:
+        """Call with False the first time and with True, after a wait, each further time.
+
+        Args:
+            call: Told whether it is called again.
+            failed: How the first attempt ended, if somebody has made it already.
+        """
+        attempt = 0
+        while True:
+            if failed is None:
+                try:
+                    return await call(attempt > 0)
+                except StoreError as error:
+                    failed = error
+            if not failed.retryable or attempt == self._patience.attempts:
+                raise failed
+            await self._wait(attempt, failed)
+            attempt, failed = attempt + 1, None
 
     async def _wait(self, attempt: int, error: StoreError) -> None:
         delay = self._patience.delay_seconds * 2**attempt * (1 + self._ambient.random.random())
@@ -242,19 +281,47 @@ class Retrying(Wrapper):
 
     async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
         """With retries; a write whose answer was lost is recognised by its content."""
+        return await self._persist(partial(self._attempt, Put(key, source, expect, trash)))
 
-        async def attempt(again: bool) -> Written:  # the callback's own protocol
-            try:
-                return await self.inner.write(key, source, expect=expect, trash=trash)
-            except PreconditionFailed:
-                landed = await self._landed(key, source, trash) if again else None
-                if landed is None:
-                    raise
-                return landed
+    async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
+        """With retries; a removal whose answer was lost is recognised by what is kept."""
+        return await self._persist(partial(self._attempt, Remove(key, expect, trash)))
 
-        return await self._persist(attempt)
+    async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
+        """With retries. A move whose answer was lost counts as changed: the next plan finds both sides alike."""
+        return await self._persist(partial(self._attempt, Move(origin, target, expect)))
 
-    async def _landed(self, key: Key, source: Source, trash: Trash | None) -> Written | None:
+    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+        """With retries, one by one, of those that failed."""
+        answers = await self.inner.batch(effects)
+        for n, answer in enumerate(answers):
+            if isinstance(answer, StoreError) and answer.retryable:
+                try:
+                    answers[n] = await self._persist(partial(self._attempt, effects[n]), answer)
+                except StoreError as error:
+                    answers[n] = error
+        return answers
+
+    async def _attempt(self, effect: Effect, again: bool) -> Written:
+        try:
+            return await carry_out(self.inner, effect)
+        except PreconditionFailed:
+            landed = await self._landed(effect) if again else None
+            if landed is None:
+                raise
+            return landed
+
+    async def _landed(self, effect: Effect) -> Written | None:
+        """What an earlier attempt left behind; None if that is not what is there."""
+        match effect:
+            case Put():
+                return await self._landed_write(effect.key, effect.source, effect.trash)
+            case Remove() if await self.inner.stat(effect.key) is None:
+                return Written(None, None, await self._kept_handle(effect.key, effect.trash))
+            case _:
+                return None
+
+    async def _landed_write(self, key: Key, source: Source, trash: Trash | None) -> Written | None:
         """What an earlier attempt wrote, if it is there; None if something else is."""
         entry = await self.inner.stat(key)
         if entry is None or entry.content.size != source.size:
@@ -284,23 +351,6 @@ class Retrying(Wrapper):
 
         return await self._persist(attempt)
 
-    async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
-        """With retries; a removal whose answer was lost is recognised by what is kept."""
-
-        async def attempt(again: bool) -> Written:  # the callback's own protocol
-            try:
-                return await self.inner.remove(key, expect=expect, trash=trash)
-            except PreconditionFailed:
-                if not again or await self.inner.stat(key) is not None:
-                    raise
-                return Written(None, None, await self._kept_handle(key, trash))
-
-        return await self._persist(attempt)
-
-    async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
-        """With retries. A move whose answer was lost counts as changed: the next plan finds both sides alike."""
-        return await self._persist(lambda _: self.inner.move(origin, target, expect=expect))
-
 
 class BandwidthLimited(Wrapper):
     """Reads and writes no more bytes a second than it may, all workers together."""
@@ -313,7 +363,19 @@ class BandwidthLimited(Wrapper):
 
     async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
         """At the limited rate."""
-        return await self.inner.write(key, replace(source, open=self._paced(source)), expect=expect, trash=trash)
+        return await self.inner.write(key, self._slowed(source), expect=expect, trash=trash)
+
+    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+        """At the limited rate."""
+        return await self.inner.batch(
+            [replace(one, source=self._slowed(one.source)) if isinstance(one, Put) else one for one in effects]
+        )
+
+    def _slowed(self, source: Source) -> Source:
+        return replace(source, open=self._paced(source), ask=None if source.ask is None else self._asking(source))
+
+    def _asking(self, source: Source) -> Callable[[], Source]:
+        return lambda: self._slowed(replace(source.told(), ask=None))
 
     def _paced(self, source: Source) -> Callable[[], AbstractContextManager[Iterator[bytes]]]:
         @contextmanager

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
-from trueup.core.errors import PreconditionFailed, Unaddressable
+from trueup.core.errors import PreconditionFailed, StoreError, Unaddressable
 from trueup.core.model import DIRECTORY_TOKEN, Entry, Fingerprint, Key, Kind, Row, Token, key_bytes
 from trueup.core.tree import Names
-from trueup.protocols import Discarded, Properties, Source, Store, Trash, Written
+from trueup.protocols import (
+    Discarded,
+    Effect,
+    Properties,
+    Source,
+    Store,
+    Trash,
+    Written,
+    one_by_one,
+)
 
 _ROOT = re.compile(r"(?:^|\n)([^/\n]+)=(?=[^/\n]*/)")
 
@@ -134,6 +143,10 @@ class JoinedStore:
         if written.kept is None:
             return written
         return Written(written.token, written.fingerprint, f"{key.partition('/')[0]}/{written.kept}")
+
+    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+        """As `trueup.protocols.Write.batch`."""
+        return await one_by_one(self, effects)
 
     async def flush(self) -> None:
         """As `trueup.protocols.Write.flush`."""

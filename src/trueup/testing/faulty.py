@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -11,7 +11,17 @@ from typing import TypeVar
 
 from trueup.core.errors import StoreError, Throttled, TimedOut, Unavailable
 from trueup.core.model import Entry, Fingerprint, Key, Row, Token
-from trueup.protocols import Clock, Discarded, Properties, Source, Store, Trash, Written
+from trueup.protocols import (
+    Clock,
+    Discarded,
+    Effect,
+    Properties,
+    Source,
+    Store,
+    Trash,
+    Written,
+    one_by_one,
+)
 
 T = TypeVar("T")
 
@@ -180,6 +190,10 @@ class Faulty:
     async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
         """As `trueup.protocols.Write.move`."""
         return await self._call("move", origin, EFFECTS, lambda: self.inner.move(origin, target, expect=expect))
+
+    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+        """As `trueup.protocols.Write.batch`; each effect may fail by itself."""
+        return await one_by_one(self, effects)
 
     async def flush(self) -> None:
         """As `trueup.protocols.Write.flush`."""

@@ -6,9 +6,10 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from trueup.core.errors import AccessDenied, Locked, NotFound, StoreError, UsageError
@@ -26,7 +27,19 @@ from trueup.core.model import (
 )
 from trueup.core.table import Verb
 from trueup.core.tree import Names
-from trueup.protocols import VERBS, Discarded, Filter, Opening, Properties, Source, Threads, Trash, Written
+from trueup.protocols import (
+    VERBS,
+    Discarded,
+    Effect,
+    Filter,
+    Opening,
+    Properties,
+    Source,
+    Threads,
+    Trash,
+    Written,
+    in_turn,
+)
 from trueup.stores.file import place
 from trueup.stores.file.scan import Scan
 from trueup.stores.file.write import Folder
@@ -145,6 +158,11 @@ class FileStore:
     async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
         """As `trueup.protocols.Write.move`."""
         return await self._threads(self._folder.move, origin, target, expect)
+
+    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+        """As `trueup.protocols.Write.batch`."""
+        folder = self._folder
+        return await self._threads(partial(in_turn, effects, put=folder.write, remove=folder.remove, move=folder.move))
 
     async def flush(self) -> None:
         """As `trueup.protocols.Write.flush`."""

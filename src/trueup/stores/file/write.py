@@ -84,6 +84,7 @@ class Folder:
             current = place.status_at(dir_fd, name)
             _check_expected(key, expect, current)  # cheap, and saves reading a source in vain
             temporary = self._temporary(name)
+            source = source.told()
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
             mine = None
             try:

@@ -8,7 +8,7 @@ so that whoever drives the clock decides who wins a race.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
 
@@ -38,7 +38,20 @@ from trueup.core.model import (
 )
 from trueup.core.table import Verb
 from trueup.core.tree import Names
-from trueup.protocols import VERBS, Clock, Discarded, Filter, Opening, Properties, Source, Threads, Trash, Written
+from trueup.protocols import (
+    VERBS,
+    Clock,
+    Discarded,
+    Effect,
+    Filter,
+    Opening,
+    Properties,
+    Source,
+    Threads,
+    Trash,
+    Written,
+    one_by_one,
+)
 from trueup.stores.memory.names import is_reserved, name_problem
 from trueup.stores.memory.state import Kept, MemoryState, Node, digest, fetch
 
@@ -310,6 +323,7 @@ class MemoryStore:
             raise Unaddressable(f"{key!r} is the name of a directory")
         await self._turn()
         replaced = self._expected(key, expect)
+        source = source.told()
         data, fingerprint = await self._fetched(key, source)
         if self._capacity_bytes is not None and self.state.used_bytes + len(data) > self._capacity_bytes:
             raise NoSpace(f"no room for {key!r}", why=f"{self._capacity_bytes} bytes are all there is")
@@ -369,6 +383,10 @@ class MemoryStore:
         moved = replace(node, key=target, token=self._token())
         self._place(moved)
         return Written(moved.token)
+
+    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+        """As `trueup.protocols.Write.batch`."""
+        return await one_by_one(self, effects)
 
     async def flush(self) -> None:
         """As `trueup.protocols.Write.flush`; there is nothing to do."""

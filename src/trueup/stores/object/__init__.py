@@ -7,8 +7,10 @@ a run leaves unfinished stay open on the service, invisible and billed, until a 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import replace
+from functools import partial
 
 import anyio
 
@@ -27,7 +29,20 @@ from trueup.core.model import (
 )
 from trueup.core.table import Verb
 from trueup.core.tree import Names
-from trueup.protocols import VERBS, Clock, Discarded, Filter, Opening, Properties, Source, Threads, Trash, Written
+from trueup.protocols import (
+    VERBS,
+    Clock,
+    Discarded,
+    Effect,
+    Filter,
+    Opening,
+    Properties,
+    Source,
+    Threads,
+    Trash,
+    Written,
+    in_turn,
+)
 from trueup.stores.object.bucket import Bucket, Head, gone_is_changed, only_if
 from trueup.stores.object.connect import Place, connect, environment
 from trueup.stores.object.errors import NoBucket
@@ -167,7 +182,17 @@ class ObjectStore:
         """As `trueup.protocols.Read.source`."""
         content = entry.content
         opened = reading(self._bucket, key, entry.token, content.size, able=self._reads_versions)
-        return Source(opened, content.size, content.fingerprint, entry.modified_ns, entry.mode)
+        source = Source(opened, content.size, content.fingerprint, entry.modified_ns, entry.mode)
+        # Only a look at the object tells its digest. An entry without one comes from a listing.
+        return source if content.fingerprint else replace(source, ask=lambda: self._told(key, entry, source))
+
+    def _told(self, key: Key, entry: Entry, source: Source) -> Source:
+        head = self._bucket.head(key)
+        if head is None or head.token != entry.token:
+            raise PreconditionFailed(f"{key} was changed meanwhile")
+        now = self._entry(head)
+        fingerprint = now.content.fingerprint
+        return replace(source, fingerprint=fingerprint, modified_ns=now.modified_ns, mode=now.mode, ask=None)
 
     def _reads_versions(self, key: str) -> bool:
         return bool(self._prober.for_reading(key).read)
@@ -194,7 +219,7 @@ class ObjectStore:
     def _write(self, key: Key, source: Source, expect: Token | None, trash: Trash | None) -> Written:
         self._refuse_name(key)
         self._refuse_no_version(key, expect)
-        upload = Upload.prepare(key, source)
+        upload = Upload.prepare(key, source.told())
         small = upload.data is not None
         abilities = self._prober.for_writing() if small else self._prober.for_parts()
         able = bool(abilities.create if expect is None else abilities.replace) and (small or bool(abilities.parts))
@@ -243,12 +268,12 @@ class ObjectStore:
 
     async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
         """As `trueup.protocols.Write.remove`."""
-        if is_directory(key):
-            self._refuse_name(Key(key[:-1]))
-            return Written(None)
         return await self._threads(self._remove, key, expect, trash)
 
     def _remove(self, key: Key, expect: Token | None, trash: Trash | None) -> Written:
+        if is_directory(key):
+            self._refuse_name(Key(key[:-1]))
+            return Written(None)
         self._refuse_name(key)
         self._refuse_no_version(key, expect)
         able = bool(self._prober.for_writing().delete)
@@ -297,6 +322,10 @@ class ObjectStore:
             raise PreconditionFailed(f"{origin} was changed meanwhile")
         self._copies[origin, target, expect] = there.token
         return there.token
+
+    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+        """As `trueup.protocols.Write.batch`."""
+        return await self._threads(partial(in_turn, effects, put=self._write, remove=self._remove, move=self._move))
 
     async def flush(self) -> None:
         """As `trueup.protocols.Write.flush`: what a service acknowledges is durable."""
