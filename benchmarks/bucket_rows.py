@@ -355,7 +355,9 @@ def many(bench: Bench) -> Result:
     costs, together = {}, {}
     for entries in (most // 10, most):
         room = bench.room(f"s3-many-{entries}")
-        with subprocess.Popen(job("service", entries), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as serving:
+        with subprocess.Popen(
+            job("service", entries), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as serving:
             assert serving.stdin is not None
             assert serving.stdout is not None
             words = (room, entries, serving.stdout.readline().strip())

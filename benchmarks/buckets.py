@@ -10,6 +10,7 @@ from pathlib import Path
 from ground import Bench
 from machine import peer, trueup
 from measure import Command
+
 from trueup.testing.engines import KEYS, weed_mini
 from trueup.testing.sigv4 import call
 
@@ -61,7 +62,9 @@ class Site:
         token = ""
         while True:
             more = f"&continuation-token={token}" if token else ""
-            answer = call(self.endpoint, KEYS, "GET", f"/{BUCKET}?list-type=2&prefix={prefix}/{more}", timeout_seconds=60)
+            answer = call(
+                self.endpoint, KEYS, "GET", f"/{BUCKET}?list-type=2&prefix={prefix}/{more}", timeout_seconds=60
+            )
             text = answer.body.decode()
             keys = (part.partition("</Key>")[0] for part in text.split("<Key>")[1:])
             yield from (key for key in keys if "/.trueup" not in key)

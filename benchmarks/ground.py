@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from machine import peer, trueup
-from measure import Command
+from measure import Command, environment
 
 JOBS = Path(__file__).parent / "jobs"
 
@@ -67,6 +66,6 @@ def run(command: Command) -> None:
         RuntimeError: If it fails.
     """
     argv = command.argv() if callable(command.argv) else command.argv
-    result = subprocess.run(argv, env={**os.environ, **command.env}, cwd=command.cwd, capture_output=True, check=False)
+    result = subprocess.run(argv, env=environment(command), cwd=command.cwd, capture_output=True, check=False)
     if result.returncode != 0:
         raise RuntimeError(f"{argv[0]} ended with {result.returncode}: {result.stderr.decode(errors='replace')[-800:]}")

@@ -26,7 +26,7 @@ def peer(name: str) -> str | None:
 
 
 def _packed() -> str | None:
-    """The program itself of s5cmd: what its package puts on PATH is a Python that starts it, a tenth of a second later."""
+    """The program of s5cmd: what its package puts on PATH is a Python that starts it, a tenth of a second later."""
     with suppress(PackageNotFoundError):
         for file in distribution("s5cmd").files or ():
             if file.match("s5cmd/bin/s5cmd*"):
@@ -66,11 +66,22 @@ def _file_system(folder: Path) -> str:
 
 
 def _versions() -> list[str]:
-    options = {"rclone": "version", "s5cmd": "version", "juicefs": "version", "aws": "--version", "find": "--version", "cp": "--version"}
+    options = {
+        "rclone": "version",
+        "s5cmd": "version",
+        "juicefs": "version",
+        "aws": "--version",
+        "find": "--version",
+        "cp": "--version",
+    }
     return [
-        _first_line([path, option]) if (path := peer(name)) else f"{name} is not installed"
+        _named(name, _first_line([path, option])) if (path := peer(name)) else f"{name} is not installed"
         for name, option in options.items()
     ]
+
+
+def _named(name: str, said: str) -> str:
+    return said if name in said or name == "aws" else f"{name} {said}"
 
 
 def _first_line(argv: list[str]) -> str:

@@ -44,6 +44,12 @@ class Cost:
     """CPU seconds of each run, in turn."""
 
 
+def environment(command: Command) -> dict[str, str]:
+    """What a process gets. It may keep compiled modules, as a program that is installed does."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return inherited | dict(command.env)
+
+
 def floor_mib() -> float:
     """The smallest peak that can be told."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -57,11 +63,10 @@ def once(command: Command) -> Cost:
     """
     command.before()
     argv = command.argv() if callable(command.argv) else command.argv
-    environment = {**os.environ, **command.env}
     begun = time.monotonic()
     process = subprocess.Popen(
         argv,
-        env=environment,
+        env=environment(command),
         cwd=command.cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -74,9 +79,7 @@ def once(command: Command) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stderr.close()
     if process.returncode != 0:
-        raise RuntimeError(
-            f"{argv[0]} ended with {process.returncode}: {errors.decode(errors='replace')[-800:]}"
-        )
+        raise RuntimeError(f"{argv[0]} ended with {process.returncode}: {errors.decode(errors='replace')[-800:]}")
     command.after()
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
@@ -92,7 +95,7 @@ def together_mib(command: Command) -> float:
     command.before()
     argv = command.argv() if callable(command.argv) else command.argv
     process = subprocess.Popen(
-        argv, env={**os.environ, **command.env}, cwd=command.cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        argv, env=environment(command), cwd=command.cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
     largest = 0.0
     while process.poll() is None:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import bucket_rows
 import rows
-from machine import describe
 from ground import Bench
+from machine import describe
 from table import page, section
 
 ROWS = rows.ROWS | bucket_rows.ROWS

@@ -45,7 +45,7 @@ async def scan(store: ObjectStore, entries: int) -> None:
 async def plan(state: State, store: ObjectStore, entries: int) -> None:
     stores = {LOCAL: Synthetic(LOCAL, entries), REMOTE: store}
     limited = {side: TimeLimited(each, seconds=300) for side, each in stores.items()}  # type: ignore[arg-type]
-    made = await look(Job(TARGET, Policy(), limited, state, Ambient()))  # type: ignore[arg-type]
+    made = await look(Job(TARGET, Policy(), limited, state, Ambient()))
     assert len(made.changes) == 3 * CHANGES, len(made.changes)
 
 
@@ -57,6 +57,8 @@ def main(mode: str, directory: str, entries: int, endpoint: str) -> None:
             anyio.run(scan, bucket(endpoint, Ambient()), entries)
         case "plan":
             anyio.run(plan, State(Path(directory)), bucket(endpoint, Ambient()), entries)
+        case _:
+            raise SystemExit(__doc__)
 
 
 main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])

@@ -50,7 +50,7 @@ def merge(stores: dict[Side, Synthetic]) -> None:
 
 async def observe(state: State, stores: dict[Side, Synthetic]) -> None:
     limited = {side: TimeLimited(store, seconds=300) for side, store in stores.items()}  # type: ignore[arg-type]
-    plan = await look(Job(TARGET, Policy(), limited, state, Ambient()))  # type: ignore[arg-type]
+    plan = await look(Job(TARGET, Policy(), limited, state, Ambient()))
     assert len(plan.changes) == 3 * CHANGES, len(plan.changes)
 
 
@@ -65,6 +65,8 @@ def main(mode: str, directory: str, entries: int) -> None:
             merge(stores)
         case "observe":
             anyio.run(observe, State(Path(directory)), stores)
+        case _:
+            raise SystemExit(__doc__)
 
 
 main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

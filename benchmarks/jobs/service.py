@@ -50,7 +50,8 @@ class Listing:
 
     def _folders(self, prefix: str, after: str, at: int, limit: int) -> tuple[list[str], int, str]:
         """Names up to the next slash, a folder once."""
-        items, last = [], ""
+        items: list[str] = []
+        last = ""
         if after.endswith("/"):
             at = max(at, self._end(after))
         while at < self._end(prefix) and len(items) < limit:
@@ -78,7 +79,7 @@ class Answers(BaseHTTPRequestHandler):
         self.listing = listing
         super().__init__(*arguments)  # type: ignore[arg-type]
 
-    def do_GET(self) -> None:  # noqa: N802  # as the library names it
+    def do_GET(self) -> None:  # as the library names it
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
         listed = "list-type" in query
@@ -89,7 +90,7 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def do_HEAD(self) -> None:  # noqa: N802  # as the library names it
+    def do_HEAD(self) -> None:  # as the library names it
         self.send_response(404)
         self.send_header("Content-Length", "0")
         self.end_headers()
