@@ -1,7 +1,8 @@
 """The rows of buckets: a folder and a prefix on a server of our own, against tools that do the same.
 
 What they do is not the same: ours compares three ways, journals what it does, verifies every byte that passes and
-commits an ancestor of each item; the peers go one way and remember nothing.
+commits an ancestor of each item; the peers go one way and remember nothing. Objects for `s3-noop` are uploaded by ours:
+that leaves the ancestors behind, too.
 """
 
 from __future__ import annotations

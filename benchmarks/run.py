@@ -1,6 +1,7 @@
 """Measure trueup against its peers: run.py [ROW...] [--quick] [--dir FOLDER] [--repeats N]; `make bench` runs all.
 
-A full run of all rows writes RESULTS.md beside this file.
+Rows of folders are in `rows`, those of buckets (`s3-...`) in `bucket_rows`: these start a server of their own on
+loopback, and stop it. A full run of all rows takes about a quarter of an hour and writes RESULTS.md beside this file.
 """
 
 from __future__ import annotations
