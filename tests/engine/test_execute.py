@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
+from anyio import to_thread
 from tests.engine.pair import QUICK, REMOTE, Meddler, Pair, Wrap, only, reasons
 
 from trueup.core.errors import NoSpace, StalePlan, StoreError
-from trueup.core.model import Key, Side, Token
+from trueup.core.model import UNTRUSTED, Key, Side, Token
 from trueup.core.report import EXIT_INTERRUPTED, EXIT_OK, EXIT_PARTIAL, Ending, Status, exit_code
 from trueup.core.strategy import Conflict, Deletes, Policy
 from trueup.core.table import Verb
+from trueup.engine.ambient import Ambient
 from trueup.engine.job import Progress
+from trueup.engine.state import State
 from trueup.engine.wrap import Wrapper
-from trueup.protocols import Properties, Source, Store, Trash, Written
+from trueup.protocols import Effect, Properties, Source, Store, Trash, Written
+from trueup.testing.clock import LogicalClock
 
 
 class Log:
@@ -154,6 +160,46 @@ async def test_a_full_side_is_not_written_to_again_in_this_run(pair: Pair) -> No
     assert len(tried) == 1
     assert report.counts[Status.SKIPPED] == 4
     assert len(pair.live(pair.local)) == 10  # the other side goes on
+
+
+async def test_small_items_go_together_and_one_that_is_refused_stops_no_other(pair: Pair) -> None:
+    for n in range(8):
+        pair.write(pair.local, f"{n}", f"mine {n}")
+    batches: list[int] = []
+
+    class Together(Wrapper):
+        async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+            batches.append(len(effects))
+            await to_thread.run_sync(pair.write, pair.remote, "3", "theirs")
+            return await self.inner.batch(effects)
+
+    report = await pair.run(wrap=only(REMOTE, Together), tuning=replace(QUICK, max_concurrent=1))
+    assert batches == [2] * 4
+    assert {o.key for o in report.outcomes if o.status is not Status.DONE} == {Key("3")}
+    assert pair.live(pair.remote)["3"] == b"theirs"
+    assert len((await pair.plan()).items) == 1  # all the others are agreed on
+
+
+async def test_the_age_of_a_file_counts_from_before_its_batch(pair: Pair) -> None:
+    """What takes long to write is not old for that: an edit within the clock's tick would bear the same version."""
+    clock = LogicalClock(time.time_ns())
+    pair.ambient = replace(Ambient(), clock=clock)
+    for n in range(8):
+        pair.write(pair.local, f"{n}", f"{n}", age=0)
+
+    class Slow(Wrapper):
+        async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+            answers = await self.inner.batch(effects)
+            await clock.sleep(10)
+            return answers
+
+    await pair.run(wrap=only(REMOTE, Slow), tuning=replace(QUICK, max_concurrent=1))
+
+    def remembered() -> list[Token]:
+        with closing(State(pair.state)) as state:
+            return [row[1] for batch in state.scan_ancestors(1) for row in batch]
+
+    assert (await to_thread.run_sync(remembered))[:2] == [UNTRUSTED] * 2
 
 
 async def test_a_mistake_of_ours_is_not_swallowed(pair: Pair) -> None:

@@ -101,10 +101,15 @@ def encode(value: Any) -> Any:
 def _encoder(cls: type) -> Callable[[Any], Any]:
     """How values of one class are encoded; found once, because large plans have a million of them."""
     if dataclasses.is_dataclass(cls):
-        names = tuple(_fields(cls))
+        hints = _fields(cls)
+        rest = tuple(name for name, hint in hints.items() if not _is_plain(hint))
 
         def encode_fields(value: Any) -> dict[str, Any]:
-            return {name: encode(getattr(value, name)) for name in names}
+            fields = {name: getattr(value, name) for name in hints}
+            for name in rest:
+                if fields[name] is not None:
+                    fields[name] = encode(fields[name])
+            return fields
 
         return encode_fields
     if issubclass(cls, IntEnum):
@@ -116,6 +121,15 @@ def _encoder(cls: type) -> Callable[[Any], Any]:
     if issubclass(cls, tuple):
         return lambda value: [encode(item) for item in value]
     return lambda value: value
+
+
+def _is_plain(hint: Any) -> bool:
+    """Whether values of a type are JSON as they are."""
+    if isinstance(hint, NewType):
+        return _is_plain(hint.__supertype__)
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        return all(_is_plain(option) for option in typing.get_args(hint))
+    return hint in (str, int, float, bool, types.NoneType)
 
 
 def decode(expected: Any, data: object, path: str) -> Any:  # noqa: PLR0911  # a case for each form of type

@@ -241,16 +241,19 @@ class _Execution:
         return outcome, written
 
     async def _do(self, step: Step, trash: Trash | None) -> Written:
-        effect, store = self._effect(step, trash), self.stores[step.side]
-        if effect is None:
-            return await store.make_directory(_directory(step), expect=step.expect, trash=trash)
         answer = self.ahead.pop(step.id, None)
+        if isinstance(answer, Written):
+            return answer
+        store = self.stores[step.side]
         try:
-            if isinstance(answer, StoreError):
+            if answer is not None:
                 raise answer
-            return answer or await carry_out(store, effect)
+            effect = self._effect(step, trash)
+            if effect is None:
+                return await store.make_directory(_directory(step), expect=step.expect, trash=trash)
+            return await carry_out(store, effect)
         except PreconditionFailed:
-            found = await self._there_already(step) if isinstance(effect, Put) and effect.expect is None else None
+            found = await self._there_already(step) if _is_new(store, step) else None
             if found is None:
                 raise
             return found
@@ -283,8 +286,10 @@ class _Execution:
         side and makes it as a sibling: whichever comes second finds it there.
         """
         store, value = self.stores[step.side], step.value
+        if value is None or step.verb is Verb.MOVE or is_directory(step.key):
+            return None
         entry = await store.stat(step.key)
-        if entry is None or value is None or entry.content.size != value.content.size:
+        if entry is None or entry.content.size != value.content.size:
             return None
         wanted = value.content.fingerprint
         if wanted is None and value.kept is not None:

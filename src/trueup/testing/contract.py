@@ -9,6 +9,7 @@ from random import Random
 from trueup.core.errors import Corrupt, PreconditionFailed, Unavailable
 from trueup.core.model import Key
 from trueup.protocols import Store, Trash
+from trueup.testing.batching import BatchContract
 from trueup.testing.clock import LogicalClock
 from trueup.testing.expect import (
     Contract,
@@ -114,6 +115,7 @@ class StoreContract(
     ObserveContract,
     ReadContract,
     WriteContract,
+    BatchContract,
     MoveContract,
     DirectoryContract,
     KeepsContract,

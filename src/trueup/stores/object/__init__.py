@@ -94,12 +94,18 @@ class ObjectStore:
         self._ours = Ours()
         self._copies: dict[tuple[Key, Key, Token], Token] = {}
         self._slashed = 0
+        self._described: tuple[tuple[Abilities, int, bool], Properties] | None = None
         self._disorder = f"object disorder {place.service}"
 
     @property
     def properties(self) -> Properties:
         """What the service can promise, as far as that is known by now."""
-        known = self._prober.known
+        basis = (self._prober.known, self._slashed, self._disorder in self._memory)
+        if self._described is None or self._described[0] != basis:  # asked for each item: not made anew each time
+            self._described = basis, self._describe(*basis)
+        return self._described[1]
+
+    def _describe(self, known: Abilities, slashed: int, disorder: bool) -> Properties:
         return Properties(
             location=self.place.url,
             verbs=VERBS | {Verb.MOVE},
@@ -107,20 +113,15 @@ class ObjectStore:
             directories=False,
             refuses_lost_races=known.refuses,
             names=Names(self._problem, fold_case=bool(known.folds_case), fold_unicode=bool(known.folds_unicode)),
-            notices=(*known.notices(), *self._about_slashes()),
+            notices=(*known.notices(), *_about_slashes(slashed)),
             complete_rows=False,
             tokens_name_content=self.place.scheme == "s3" if known.md5 is None else known.md5,
             whole_reads=bool(known.read),
-            ordered=self._disorder not in self._memory,
+            ordered=not disorder,
         )
 
     def _problem(self, key: Key) -> str | None:
         return problem(self.place.prefix, key, backslashes=self._prober.known.backslashes is not False)
-
-    def _about_slashes(self) -> tuple[str, ...]:
-        if not self._slashed:
-            return ()
-        return (f"{self._slashed} objects whose names end in a slash hold bytes: they are left alone",)
 
     async def probe(self) -> Abilities:
         """Find out what the service can do, unless that is known. Writes and removes a scratch object."""
@@ -429,6 +430,10 @@ class ObjectStore:
     async def clean(self) -> list[str]:
         """As `trueup.protocols.Marked.clean`: an object comes into being whole, so there is nothing half-done."""
         return []
+
+
+def _about_slashes(count: int) -> tuple[str, ...]:
+    return (f"{count} objects whose names end in a slash hold bytes: they are left alone",) if count else ()
 
 
 def open_url(url: str, opening: Opening) -> ObjectStore:
