@@ -8,7 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
@@ -18,7 +20,18 @@ BIN = Path(sys.executable).parent
 def peer(name: str) -> str | None:
     """Path of a peer's command, beside this Python or on PATH; None if it is not installed."""
     ours = BIN / name
+    if name == "s5cmd" and (packed := _packed()):
+        return packed
     return str(ours) if ours.exists() else shutil.which(name)
+
+
+def _packed() -> str | None:
+    """The program of s5cmd: what its package puts on PATH is a Python that starts it, a tenth of a second later."""
+    with suppress(PackageNotFoundError):
+        for file in distribution("s5cmd").files or ():
+            if file.match("s5cmd/bin/s5cmd*"):
+                return str(file.locate())
+    return None
 
 
 def trueup() -> str:
@@ -53,11 +66,22 @@ def _file_system(folder: Path) -> str:
 
 
 def _versions() -> list[str]:
-    options = {"rclone": "version", "find": "--version", "cp": "--version"}
+    options = {
+        "rclone": "version",
+        "s5cmd": "version",
+        "juicefs": "version",
+        "aws": "--version",
+        "find": "--version",
+        "cp": "--version",
+    }
     return [
-        _first_line([path, option]) if (path := peer(name)) else f"{name} is not installed"
+        _named(name, _first_line([path, option])) if (path := peer(name)) else f"{name} is not installed"
         for name, option in options.items()
     ]
+
+
+def _named(name: str, said: str) -> str:
+    return said if name in said or name == "aws" else f"{name} {said}"
 
 
 def _first_line(argv: list[str]) -> str:

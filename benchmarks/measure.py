@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -19,7 +20,8 @@ MIB = 1024 * 1024
 class Command:
     """One process to measure."""
 
-    argv: Sequence[str]
+    argv: Sequence[str] | Callable[[], Sequence[str]]
+    """Called after `before`, where every run has its own."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Beside the environment of this process."""
     cwd: Path | None = None
@@ -42,6 +44,12 @@ class Cost:
     """CPU seconds of each run, in turn."""
 
 
+def environment(command: Command) -> dict[str, str]:
+    """What a process gets. It may keep compiled modules, as a program that is installed does."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return inherited | dict(command.env)
+
+
 def floor_mib() -> float:
     """The smallest peak that can be told."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -54,11 +62,11 @@ def once(command: Command) -> Cost:
         RuntimeError: If it fails.
     """
     command.before()
-    environment = {**os.environ, **command.env}
+    argv = command.argv() if callable(command.argv) else command.argv
     begun = time.monotonic()
     process = subprocess.Popen(
-        command.argv,
-        env=environment,
+        argv,
+        env=environment(command),
         cwd=command.cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -71,11 +79,49 @@ def once(command: Command) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stderr.close()
     if process.returncode != 0:
-        raise RuntimeError(
-            f"{command.argv[0]} ended with {process.returncode}: {errors.decode(errors='replace')[-800:]}"
-        )
+        raise RuntimeError(f"{argv[0]} ended with {process.returncode}: {errors.decode(errors='replace')[-800:]}")
     command.after()
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def together_mib(command: Command) -> float:
+    """The largest sum of the memory of a process and all its descendants, looked at every 20 ms; not timed.
+
+    Of memory that several share, each has its part (`Pss`).
+
+    Raises:
+        RuntimeError: If the process fails.
+    """
+    command.before()
+    argv = command.argv() if callable(command.argv) else command.argv
+    process = subprocess.Popen(
+        argv, env=environment(command), cwd=command.cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    largest = 0.0
+    while process.poll() is None:
+        largest = max(largest, sum(_share_mib(pid) for pid in _family(process.pid)))
+        time.sleep(0.02)
+    if process.returncode != 0:
+        raise RuntimeError(f"{argv[0]} ended with {process.returncode}")
+    command.after()
+    return largest
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    found = [pid]
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in path.read_text().split():
+                found += _family(int(child))
+    return found
+
+
+def _share_mib(pid: int) -> float:
+    with suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("Pss:")).split()[1]) / 1024
+    return 0.0
 
 
 def interleaved(commands: Mapping[str, Command], repeats: int) -> dict[str, Cost]:

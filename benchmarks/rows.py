@@ -1,67 +1,18 @@
-"""The rows. Each makes its ground, measures whole processes, and says what they cost and what they were to cost."""
+"""The rows of folders. Each makes its ground, measures whole processes, and says what they cost and were to cost."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
-from machine import peer, trueup
+from ground import Bench, job, make_tree, missing, rclone, run, run_trueup
+from machine import peer
 from measure import Command, Cost, beyond, floor_mib, interleaved
 from table import Goal, Line, Result, against, at_most, told
 
-JOBS = Path(__file__).parent / "jobs"
 GNU_FORMAT = "%p;%s;%T@\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """Where and how large."""
-
-    folder: Path
-    quick: bool
-    repeats: int
-
-    def size(self, full: int) -> int:
-        """The number of items; a twentieth for a try."""
-        return full // 20 if self.quick else full
-
-    def room(self, name: str) -> Path:
-        """An empty folder for one row."""
-        path = self.folder / name
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True)
-        return path
-
-
-def job(name: str, *arguments: object) -> list[str]:
-    """A script of ours as a process."""
-    return [sys.executable, str(JOBS / f"{name}.py"), *map(str, arguments)]
-
-
-def make_tree(root: Path, files: int, size: int) -> None:
-    """In a process of its own: what this one has grown to shows in what it starts."""
-    subprocess.run(job("tree", root, files, size), check=True)
-
-
-def missing(*names: str) -> tuple[str, ...]:
-    """A note for each peer that is not there."""
-    return tuple(f"{name} is not installed: not compared" for name in names if peer(name) is None)
-
-
-def run_trueup(*words: object, state: Path, cwd: Path | None = None) -> Command:
-    """Our command, whole."""
-    return Command([trueup(), *map(str, words)], {"TRUEUP_STATE": str(state)}, cwd)
-
-
-def rclone(*words: object) -> Command:
-    """The peer's, without a configuration and without asking for one."""
-    return Command([str(peer("rclone")), *map(str, words)], {"RCLONE_CONFIG": "/dev/null"})
-
 
 # -- scan ----------------------------------------------------------------------------------------------------------
 
@@ -145,7 +96,7 @@ def noop(bench: Bench) -> Result:
         make_tree(side, files, 100)
     ours = run_trueup("sync", "folder", local, remote, "--yes", state=state)
     for _ in range(2):  # agree; then look once more at what was too young to be believed
-        subprocess.run(ours.argv, env={**os.environ, **ours.env}, capture_output=True, check=True)
+        run(ours)
     commands = {"trueup": ours}
     if peer("rclone"):
         commands["rclone sync"] = rclone("sync", local, remote)
@@ -223,7 +174,7 @@ def move(bench: Bench) -> Result:
         remote.mkdir()
         make_tree(names[0], files, 4096)
         for _ in range(2):  # agree; then look once more at what was too young to be believed
-            subprocess.run(ours.argv, env={**os.environ, **ours.env}, capture_output=True, check=True)
+            run(ours)
         names[0].rename(names[1])
 
     def arrived() -> None:
@@ -269,7 +220,7 @@ def start(bench: Bench) -> Result:
     (room / "trueup.toml").write_text('[targets.photos]\nkind = "folder"\nlocal = "photos"\nremote = "share"\n')
     state = room / "state"
     sync = run_trueup("sync", "photos", "--yes", state=state, cwd=room)
-    subprocess.run(sync.argv, env={**os.environ, **sync.env}, cwd=room, capture_output=True, check=True)
+    run(sync)
     costs = interleaved(
         {
             "trueup --help": run_trueup("--help", state=state, cwd=room),

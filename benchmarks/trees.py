@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 FILES_PER_FOLDER = 200
+PIECE = 1024 * 1024
 
 
 def make_tree(root: Path, files: int, *, size: int) -> None:
@@ -19,7 +20,7 @@ def make_tree(root: Path, files: int, *, size: int) -> None:
         for i in range(n, min(files, n + FILES_PER_FOLDER)):
             path = folder / f"image-{i:06d}.dat"
             descriptor = os.open(path, os.O_CREAT | os.O_WRONLY, 0o644)
-            if size:
-                os.write(descriptor, rng.randbytes(size))
+            for begin in range(0, size, PIECE):
+                os.write(descriptor, rng.randbytes(min(PIECE, size - begin)))
             os.utime(descriptor, (seconds + i, seconds + i))
             os.close(descriptor)
