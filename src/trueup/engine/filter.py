@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 DEFAULT_EXCLUDES = (
+    ".trueup/",
     ".git/",
     ".hg/",
     ".svn/",
@@ -26,7 +27,7 @@ DEFAULT_EXCLUDES = (
     "*.partial",
     "*.crdownload",
 )
-"""Version control, caches and temporary files; ``defaults = false`` takes them in."""
+"""What targets below this one keep, version control, caches, temporary files; ``defaults = false`` takes them in."""
 
 IGNORE_FILE = ".trueupignore"
 

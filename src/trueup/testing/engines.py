@@ -41,6 +41,9 @@ TRIES: Final = 3
 KEYS: Final = Credentials("test", "testtest")
 """Who may do everything on servers started here."""
 
+READER: Final = Credentials("reader", "readerreader")
+"""Who may list and read, on a strong server started here."""
+
 _PORTS: Final = range(10_240, 22_700)
 """Below what Linux gives to clients (32768), with 10000 added, too."""
 
@@ -280,9 +283,15 @@ class WeedMini(S3Server):
 
     def prepare(self) -> None:
         """Write the file with the keys."""
-        key = {"accessKey": self.credentials.access_key, "secretKey": self.credentials.secret_key}
-        actions = ["Admin", "Read", "List", "Tagging", "Write"]
-        identities = [{"name": "trueup", "credentials": [key], "actions": actions}]
+        everything = ["Admin", "Read", "List", "Tagging", "Write"]
+        identities = [
+            {
+                "name": who.access_key,
+                "credentials": [{"accessKey": who.access_key, "secretKey": who.secret_key}],
+                "actions": actions,
+            }
+            for who, actions in ((self.credentials, everything), (READER, ["Read", "List"]))
+        ]
         (self.directory / "keys.json").write_text(json.dumps({"identities": identities}))
         (self.directory / "data").mkdir(exist_ok=True)
 

@@ -25,9 +25,9 @@ from trueup.protocols import Trash
 from trueup.stores.object import bucket
 from trueup.stores.object.bucket import Bucket
 from trueup.stores.object.connect import connect
-from trueup.stores.object.errors import NoBucket, fault
-from trueup.testing.engines import free_ports
-from trueup.testing.expect import content, create, look, rows, source_of
+from trueup.stores.object.errors import NoBucket, NotAllowed, fault
+from trueup.testing.engines import READER, free_ports
+from trueup.testing.expect import content, create, look, read, rows, source_of
 from trueup.testing.proxy import ANY, CutAnswer, DropAnswer, FaultProxy, Hang, Rule, TruncatedListing, s3_error
 
 SAID = """\
@@ -68,7 +68,7 @@ def said(kind: str, status: int, code: str, state: str = "permanent") -> StoreEr
             "the secret key for s3://b/p",
             "~/.aws/credentials",
         ),
-        ("PermissionDenied", 403, "AccessDenied", AccessDenied, "no permission for docs/k", "ask whoever owns b"),
+        ("PermissionDenied", 403, "AccessDenied", NotAllowed, "no permission for docs/k", "ask whoever owns b"),
         ("PermissionDenied", 403, "RequestTimeTooSkewed", AccessDenied, "clock", "timedatectl"),
         ("Unexpected", 400, "AuthorizationHeaderMalformed", AccessDenied, "another region", "AWS_REGION=eu-west-1"),
         ("Unexpected", 301, "", AccessDenied, "another region", "AWS_REGION=eu-west-1"),
@@ -174,6 +174,17 @@ async def test_wrong_keys(strong_s3: Service) -> None:
 
 
 @pytest.mark.engine
+async def test_keys_that_may_not_write_say_so_and_read_all_the_same(strong_s3: Service, opened: Opened) -> None:
+    store = opened(strong_s3)
+    token = await create(store, Key("k"), b"text")
+    keys = strong_s3.access(access_key=READER.access_key, secret_key=READER.secret_key)
+    reader = strong_s3.store(store.place.prefix.rstrip("/"), keys)
+    assert await read(reader, Key("k")) == b"text"
+    with pytest.raises(AccessDenied, match="these keys may not write") as caught:
+        await reader.remove(Key("k"), expect=token, trash=None)
+    assert "--direction pull" in caught.value.attempt
+
+
 async def test_nobody_listens() -> None:
     (port,) = free_ports(1)
     store = Service(f"http://127.0.0.1:{port}").store("p")

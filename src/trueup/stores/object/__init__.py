@@ -47,9 +47,10 @@ from trueup.stores.object.bucket import Bucket, Head, gone_is_changed, only_if
 from trueup.stores.object.connect import Place, connect, environment
 from trueup.stores.object.errors import NoBucket
 from trueup.stores.object.lease import LEASE_SECONDS, Lease
-from trueup.stores.object.listing import Pages, Scan
+from trueup.stores.object.listing import Pages
 from trueup.stores.object.names import RESERVED, problem
 from trueup.stores.object.probe import Abilities, Prober
+from trueup.stores.object.scan import Scan
 from trueup.stores.object.transfer import Ours, Upload, hashed, reading, settled
 from trueup.stores.object.trash import Bin
 
@@ -254,8 +255,8 @@ class ObjectStore:
 
     def _remove_folders(self, folder: str) -> None:
         for raw, *_ in Pages(self.place, folder, recursive=False):
-            if raw.endswith(b"/"):
-                self._remove_folders(folder + raw.decode())
+            if raw.endswith(b"/") and raw.decode() != folder:
+                self._remove_folders(raw.decode())
         self._bucket.delete(folder)
 
     def _compare(self, key: Key, expect: Token | None) -> None:

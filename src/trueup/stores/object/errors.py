@@ -23,6 +23,10 @@ from trueup.core.errors import (
 )
 
 
+class NotAllowed(AccessDenied):
+    """The service knows the keys, and they do not suffice."""
+
+
 class NoBucket(NotFound):
     """There is nothing to look into. Not to be taken for an object that is missing."""
 
@@ -93,7 +97,7 @@ _CODES: dict[str, tuple[type[StoreError], str, str]] = {
         "log in again (aws sso login), then run this again",
     ),
     "TokenRefreshRequired": (AccessDenied, "the session for {url} has ended", "log in again, then run this again"),
-    "AccessDenied": (AccessDenied, "no permission for {what}", "ask whoever owns {bucket} for it, or use other keys"),
+    "AccessDenied": (NotAllowed, "no permission for {what}", "ask whoever owns {bucket} for it, or use other keys"),
     "AuthorizationHeaderMalformed": (AccessDenied, "{url} is in another region", "export AWS_REGION={region}"),
     "PermanentRedirect": (AccessDenied, "{url} is in another region", "export AWS_REGION={region}"),
     "IllegalLocationConstraintException": (AccessDenied, "{url} is in another region", "export AWS_REGION={region}"),

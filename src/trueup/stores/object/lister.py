@@ -47,8 +47,12 @@ def serve(request: dict[str, Any], output: BinaryIO) -> None:
 
 
 def _list(operator: Any, request: dict[str, Any], output: BinaryIO) -> None:
-    prefix, odd = request["prefix"], re.compile(request["odd"])
-    cut, left = len(prefix), request["limit"]
+    root, prefix, odd = request["root"], request["root"] + request["below"], re.compile(request["odd"])
+    cut, left = len(root), request["limit"]
+    listed: list[tuple[bytes, str, int, int, bool]] = []
+    last, ordered = b"", True
+    root, prefix, odd = request["root"], request["root"] + request["below"], re.compile(request["odd"])
+    cut, left = len(root), request["limit"]
     listed, last, ordered = [], b"", True
     for entry in operator.list(prefix or "/", recursive=request["recursive"]):
         path = entry.path

@@ -14,6 +14,7 @@ from trueup.core.errors import NotFound, PreconditionFailed, StoreError
 from trueup.core.model import Token
 from trueup.protocols import Clock
 from trueup.stores.object.bucket import Bucket, only_if
+from trueup.stores.object.errors import NotAllowed
 from trueup.stores.object.listing import Pages
 from trueup.stores.object.names import RESERVED
 
@@ -107,7 +108,14 @@ class Prober:
         """What has to be known to write. Writes and removes a scratch object if it is not."""
         with self._lock:
             if self._known.create is None:
-                self._remember(self._probe())
+                try:
+                    self._remember(self._probe())
+                except NotAllowed as error:
+                    raise NotAllowed(
+                        f"these keys may not write to {self._bucket.place.url}",
+                        why=error.why,
+                        attempt="use keys that may; or --direction pull, which writes nothing there",
+                    ) from error
             return self._known
 
     def for_parts(self) -> Abilities:
@@ -161,7 +169,7 @@ class Prober:
 
     def _names(self, prefix: str) -> list[bytes]:
         """What is listed, from the place's prefix on."""
-        return [prefix.encode() + row[0] for row in Pages(self._bucket.place, prefix)]
+        return [row[0] for row in Pages(self._bucket.place, prefix)]
 
     def _probe_parts(self) -> bool:
         key, bucket = f"{RESERVED}/probe-{self._unique()}", self._bucket

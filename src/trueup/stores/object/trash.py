@@ -78,7 +78,7 @@ class Bin:
         """Everything, by run and key."""
         found = []
         for raw, _, size, modified_ns, _ in Pages(self._bucket.place, FOLDER):
-            handle = raw.decode()
+            handle = raw.decode().removeprefix(FOLDER)
             run, n, key = [*handle.split("/", 2), "", ""][:3]
             if n and key:
                 found.append(Discarded(handle, run, Key(key), size, modified_ns))
