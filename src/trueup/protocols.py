@@ -100,6 +100,9 @@ class Properties:
     """Whether a row of `scan` tells the time and the mode that `stat` tells; if not, `stat` has to be asked."""
     tokens_name_content: bool = False
     """Whether two writes of the same bytes bear the same token: it names the content, not the write."""
+    digests_as_tokens: str = ""
+    """Algorithm of the digests that its tokens may be: one that equals the digest of some bytes is the version of just
+    these bytes; one that does not says nothing. Empty: its tokens are no digests."""
     whole_reads: bool = False
     """Whether a version that has been opened is read to its end, even if it is replaced meanwhile."""
     ordered: bool = True

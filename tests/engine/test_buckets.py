@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ from trueup.config.secret import Place
 from trueup.core.errors import Locked
 from trueup.core.model import REMOTE, Key
 from trueup.core.plan import Plan
+from trueup.core.reconcile import Reason
 from trueup.core.report import Ending, Report, Status
 from trueup.core.strategy import Conflict, Policy
 from trueup.stores.object import ObjectStore, probe
 from trueup.targets.folders import Folders
 from trueup.testing.engines import KEYS
 from trueup.testing.expect import content, source_of
+from trueup.testing.proxy import FaultProxy
 
 pytestmark = pytest.mark.engine
 
@@ -334,3 +336,25 @@ def _killed(command: list[str], after_seconds: float) -> None:
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], env={**os.environ}) as child:
         time.sleep(after_seconds)
         child.send_signal(signal.SIGKILL)
+
+
+async def test_what_a_bucket_holds_already_is_recognised_without_a_request_for_each_object(
+    site: Site, strong_s3: Service
+) -> None:
+    same = {f"d{n % 3}/f{n}": b"content %d" % n for n in range(40)}
+    for name, data in same.items():
+        site.write(name, data)
+        await site.put(name, data)
+    site.write("differs", b"mine  ")
+    await site.put("differs", b"theirs")
+    proxy = FaultProxy(strong_s3.endpoint)
+    await to_thread.run_sync(proxy.__enter__)
+    try:
+        plan = await replace(site, server=Service(proxy.endpoint)).plan()
+        asked = {one.request.key for one in proxy.log if one.request.method in ("HEAD", "GET") and one.request.key}
+    finally:
+        await to_thread.run_sync(proxy.__exit__, None, None, None)
+    assert [item.key for item in plan.items if item.steps and item.is_change] == []
+    assert [item.key for item in plan.conflicts] == ["differs"]
+    assert sum(item.reason is Reason.ADOPT for item in plan.items) == 40
+    assert {key.removeprefix(f"{site.name}/") for key in asked} <= {"differs", ".trueup/id"}

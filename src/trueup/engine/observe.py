@@ -29,6 +29,7 @@ from trueup.core.model import (
     Unknown,
     entry_from_row,
     key_bytes,
+    same_content,
 )
 from trueup.core.moves import wanted
 from trueup.core.plan import Observed
@@ -38,6 +39,7 @@ from trueup.core.tree import SIDES, Finding
 from trueup.engine.agree import trusted
 from trueup.engine.groups import ungrouped
 from trueup.engine.job import Job, Progress
+from trueup.engine.recognise import recognised
 from trueup.engine.spool import spooled
 from trueup.engine.streams import Batch, Chunk, OutOfOrder, in_step
 from trueup.protocols import Store
@@ -115,7 +117,7 @@ class _Observer:
         wishes = wanted(self.found.findings, self.job.movable)
         if not wishes:
             return
-        printed = await self._fingerprint(wishes)
+        printed = await self._fingerprint(wishes, look=not self.job.verify)
         self.found.findings = [_with_prints(finding, printed) for finding in self.found.findings]
 
     def _says_nothing(self, finding: Finding, side: Side) -> bool:
@@ -157,7 +159,7 @@ class _Observer:
     # -- from suspects to findings -------------------------------------------------------------------------------
 
     async def _judge(self, suspects: Sequence[Suspect]) -> list[Finding]:
-        differences = await self._inspect(await self._enrich(suspects))
+        differences = await self._inspect(await recognised(self.job, await self._enrich(suspects)))
         now_ns = self.job.ambient.clock.now_ns()
         findings: dict[Key, Finding] = {}
         while differences:
@@ -272,7 +274,10 @@ class _Observer:
             for difference, _ in closer
         ]
 
-    async def _fingerprint(self, wanted: Sequence[tuple[Side, Key, Entry]]) -> dict[tuple[Side, Key], Entry | Unknown]:
+    async def _fingerprint(
+        self, wanted: Sequence[tuple[Side, Key, Entry]], *, look: bool = False
+    ) -> dict[tuple[Side, Key], Entry | Unknown]:
+        """Read and hash versions; with `look` only those of which their side cannot tell the digest."""
         printed: dict[tuple[Side, Key], Entry | Unknown] = {}
         fresh: dict[Side, list[tuple[Key, Token, Fingerprint]]] = {LOCAL: [], REMOTE: []}
         total = sum(entry.content.size for _, _, entry in wanted)
@@ -281,7 +286,7 @@ class _Observer:
         async def one(wish: tuple[Side, Key, Entry]) -> None:
             nonlocal done
             side, key, entry = wish
-            result = await _fingerprinted(self.job.stores[side], key, entry, verify=self.job.verify)
+            result = await _fingerprinted(self.job.stores[side], key, entry, look=look)
             printed[side, key] = result
             done += entry.content.size
             self.job.on_progress(
@@ -327,8 +332,17 @@ def _news(difference: Difference, side: Side) -> Entry | None:
     seen, ancestor = difference.side(side), difference.ancestor
     if not isinstance(seen, Entry) or (ancestor is None and difference.side(other(side)) is None):
         return None
+    if seen.content.fingerprint is not None and _is_same(difference):
+        return None
     agreed = None if ancestor is None else ancestor.local if side == LOCAL else ancestor.remote
     return None if seen.token == agreed else seen
+
+
+def _is_same(difference: Difference) -> bool:
+    local, remote = difference.local, difference.remote
+    return (
+        isinstance(local, Entry) and isinstance(remote, Entry) and same_content(local.content, remote.content) is True
+    )
 
 
 async def _told(store: Store, key: Key, listed: Entry, *, verify: bool) -> Entry | Unknown:
@@ -358,10 +372,10 @@ def _with_prints(finding: Finding, printed: Mapping[tuple[Side, Key], Entry | Un
     return replace(finding, difference=difference)
 
 
-async def _fingerprinted(store: Store, key: Key, entry: Entry, *, verify: bool) -> Entry | Unknown:
+async def _fingerprinted(store: Store, key: Key, entry: Entry, *, look: bool) -> Entry | Unknown:
     """The entry with its fingerprint; unknown if it cannot be read or changed meanwhile."""
     try:
-        if not store.properties.complete_rows and not verify:
+        if look and not store.properties.complete_rows:
             told = await store.stat(key)
             if told is not None and told.token == entry.token and told.content.fingerprint is not None:
                 return told

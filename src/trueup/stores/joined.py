@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
@@ -62,6 +62,7 @@ class JoinedStore:
             about_moves="; ".join(dict.fromkeys(one.about_moves for one in all_of if one.about_moves)),
             complete_rows=all(one.complete_rows for one in all_of),
             tokens_name_content=any(one.tokens_name_content for one in all_of),
+            digests_as_tokens=_common(one.digests_as_tokens for one in all_of),
             whole_reads=all(one.whole_reads for one in all_of),
             ordered=all(one.ordered for one in all_of),
         )
@@ -197,3 +198,9 @@ class JoinedStore:
     async def clean(self) -> list[str]:
         """As `trueup.protocols.Marked.clean`."""
         return [f"{name}/{handle}" for name, store in self._stores.items() for handle in await store.clean()]
+
+
+def _common(words: Iterable[str]) -> str:
+    """What all of them say; empty if they differ."""
+    said = set(words)
+    return said.pop() if len(said) == 1 else ""

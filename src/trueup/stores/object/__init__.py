@@ -117,6 +117,7 @@ class ObjectStore:
             notices=(*known.notices(), *_about_slashes(slashed)),
             complete_rows=False,
             tokens_name_content=self.place.scheme == "s3" if known.md5 is None else known.md5,
+            digests_as_tokens="md5",
             whole_reads=bool(known.read),
             ordered=not disorder,
         )
