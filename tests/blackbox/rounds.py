@@ -310,12 +310,16 @@ class Round:
         raise AssertionError(f"after {QUIET_RUNS} runs without faults there is still something to do: {left[:5]}")
 
     def _left(self, machine: Machine) -> list[Any]:
+        """What a run still found to do, or why it did not end well."""
         code, out = self._wait(machine.start("--json"))
-        if code not in (EXIT_OK, EXIT_PARTIAL) or not out:
-            return [(code, out[:2000])]
-        items = json.loads(out)["results"][0]["report"]["report"]["plan"]["items"]
-        changes = [item for item in items if any(step["verb"] != "adopt" for step in item["steps"])]
-        return changes if changes or code == EXIT_OK else [(code, out[-3000:])]
+        result = json.loads(out)["results"][0] if out else {"error": "it printed nothing"}
+        if result.get("report") is None:
+            return [(code, result["error"])]
+        report = result["report"]["report"]
+        changes = [item for item in report["plan"]["items"] if any(step["verb"] != "adopt" for step in item["steps"])]
+        undone = [outcome for outcome in report["outcomes"] if outcome["status"] != "done"]
+        reasons = [(item["key"], item["reason"]) for item in report["plan"]["items"]]
+        return [(code, undone or reasons)] if changes or code != EXIT_OK else []
 
     def _check(self) -> None:
         """All sides are equal, whole, and nothing is lost."""
@@ -358,7 +362,7 @@ def mount(room: Path) -> bool:
     program = shutil.which("mount")
     if program is None or os.geteuid():
         return False
-    options = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", str(room)]
+    options = ["-t", "tmpfs", "-o", "size=40m", "tmpfs", str(room)]
     return subprocess.run([program, *options], capture_output=True, check=False).returncode == 0
 
 
