@@ -73,6 +73,10 @@ class Filter(Protocol):
         ...
 
 
+def _unknown(_: Token) -> int | None:
+    return None
+
+
 VERBS = frozenset({Verb.PUT, Verb.DELETE, Verb.SAVE, Verb.SIBLING, Verb.REPLACE_KIND})
 """What every store of content can do."""
 
@@ -91,6 +95,9 @@ class Properties:
     """Whether a write that expects another version is refused by the store itself, not only by a check before it."""
     tick_ns: int = 0
     """Two edits within this time may bear the same token and size; 0: every edit changes the token."""
+    made_ns: Callable[[Token], int | None] = _unknown
+    """When a version was made, as its token tells (0: long ago, for all that matters); None: as the item's time tells.
+    A version no older than `tick_ns` is not believed in."""
     names: Names = field(default_factory=Names)
     notices: tuple[str, ...] = ()
     """What this side cannot promise, in plain words, shown in every plan."""

@@ -258,3 +258,16 @@ async def test_throttling_says_how_long_to_wait(strong_s3: Service, opened: Open
         with pytest.raises(Throttled) as caught:
             await service.store("p").probe()
     assert caught.value.after_seconds == 3
+
+
+@pytest.mark.engine
+async def test_a_copy_that_cannot_be_looked_at_does_not_stay_in_the_trash(strong_s3: Service, opened: Opened) -> None:
+    plain = opened(strong_s3)
+    token = await create(plain, Key("k"), b"old")
+    rule = Rule(s3_error("InternalError"), method="HEAD", path=r"/\.trueup/trash/", times=1)
+    async with harmed(strong_s3, rule) as service:
+        store = service.store(plain.place.prefix.rstrip("/"))
+        with pytest.raises(Unavailable):
+            await store.write(Key("k"), source_of(b"new"), expect=token, trash=Trash("r1"))
+    assert await read(plain, Key("k")) == b"old"
+    assert await plain.kept() == []

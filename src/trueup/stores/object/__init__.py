@@ -43,7 +43,7 @@ from trueup.protocols import (
     Written,
     in_turn,
 )
-from trueup.stores.object.bucket import Bucket, Head, gone_is_changed, only_if
+from trueup.stores.object.bucket import TICK_NS, Bucket, Head, gone_is_changed, made_ns, only_if
 from trueup.stores.object.connect import Place, connect, environment
 from trueup.stores.object.errors import NoBucket
 from trueup.stores.object.lease import LEASE_SECONDS, Lease
@@ -115,6 +115,8 @@ class ObjectStore:
             refuses_lost_races=known.refuses,
             names=Names(self._problem, fold_case=bool(known.folds_case), fold_unicode=bool(known.folds_unicode)),
             notices=(*known.notices(), *_about_slashes(slashed)),
+            tick_ns=TICK_NS,
+            made_ns=made_ns,
             complete_rows=False,
             tokens_name_content=self.place.scheme == "s3" if known.md5 is None else known.md5,
             digests_as_tokens="md5",
