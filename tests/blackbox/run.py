@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.blackbox.record import RESULTS, lines, record  # only now can it be found
-from tests.blackbox.rounds import KINDS, Failed, Figures, play
+from tests.blackbox.rounds import KINDS, TURNS, Failed, Figures, play
 from tests.services import Service
 
 from trueup.testing.engines import rclone_s3, weed_mini
@@ -33,16 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dir", type=Path, help="where to put the data; what failed stays there")
     options = parser.parse_args(argv)
     began, failed = time.monotonic(), []
-    figures = {kind: Figures() for kind in ([options.kind] if options.kind else KINDS)}
+    turns = (options.kind,) if options.kind else TURNS
+    figures = {kind: Figures() for kind in dict.fromkeys(turns)}
     folder = Path(tempfile.mkdtemp(prefix="trueup-blackbox-", dir=options.dir))
     with weed_mini(folder / "strong") as strong, rclone_s3(folder / "weak") as weak:
         servers = {"strong": Service(strong.endpoint), "weak": Service(weak.endpoint)}
         for number in range(options.rounds):
-            seed, kind = options.seed + number, list(figures)[number % len(figures)]
+            seed, kind = options.seed + number, turns[number % len(turns)]
             base, start = folder / f"round-{seed}", time.monotonic()
             try:
                 one = play(kind, seed, base, servers)
-                print(f"{number + 1:4} --seed {seed} --kind {kind}: {told(one)}; {time.monotonic() - start:.0f} s", flush=True)
+                print(
+                    f"{number + 1:4} --seed {seed} --kind {kind}: {told(one)}; {time.monotonic() - start:.0f} s",
+                    flush=True,
+                )
                 shutil.rmtree(base)
                 figures[kind].add(one)
             except Failed as error:
