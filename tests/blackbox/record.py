@@ -29,6 +29,7 @@ ROWS = (
     ("versions followed", "versions"),
     ("of these destroyed by people themselves", "own"),
     ("conflicts that became siblings", "siblings"),
+    ("conflicts that a person was asked about", "asked"),
     ("lost in the window that the plan announces", "announced"),
     ("**lost**", "lost"),
 )

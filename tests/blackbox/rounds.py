@@ -76,6 +76,8 @@ class Figures:
     """Of these, what people destroyed themselves."""
     siblings: int = 0
     """Losers of conflicts that are live under a name of their own."""
+    asked: int = 0
+    """Conflicts that waited for a person: a file on one side, a folder on the other."""
     announced: int = 0
     """Lost on a weak server, in the window that every plan announced."""
     lost: int = 0
@@ -103,10 +105,10 @@ class Machine:
         text = CONFIG.format(local=self.root, remote=self.remote.url)
         (self.settings / "trueup.toml").write_text(text)
 
-    def start(self, *flags: str) -> subprocess.Popen[str]:
+    def start(self, *flags: str, words: tuple[str, ...] = ("sync",)) -> subprocess.Popen[str]:
         """The installed command as a process of its own."""
         return subprocess.Popen(
-            [str(Path(sys.executable).parent / "trueup"), "sync", "--yes", *flags],
+            [str(Path(sys.executable).parent / "trueup"), *words, "--yes", *flags],
             cwd=self.settings,
             env=environment(self.remote, self.state),
             stdin=subprocess.DEVNULL,
@@ -317,13 +319,16 @@ class Round:
     def _left(self, machine: Machine) -> list[Any]:
         """What a run still found to do, or why it did not end well."""
         code, out = self._wait(machine.start("--json"))
-        result = json.loads(out)["results"][0] if out else {"error": "it printed nothing"}
+        result: dict[str, Any] = json.loads(out)["results"][0] if out else {"error": "it printed nothing"}
         if result.get("report") is None:
             return [(code, result["error"])]
         report = result["report"]["report"]
         changes = [item for item in report["plan"]["items"] if any(step["verb"] != "adopt" for step in item["steps"])]
         undone = [outcome for outcome in report["outcomes"] if outcome["status"] != "done"]
         reasons = [(item["key"], item["reason"]) for item in report["plan"]["items"]]
+        for key in [key for key, reason in reasons if "conflict" in reason] if code == EXIT_CONFLICTS else []:
+            self._wait(machine.start("--keep", "local", words=("conflicts", "resolve", "site", key)))
+            self.figures.asked += 1
         return [(code, undone or reasons)] if changes or code != EXIT_OK else []
 
     def _check(self) -> None:

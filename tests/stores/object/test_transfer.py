@@ -114,16 +114,21 @@ def test_content_that_is_not_what_its_etag_names_has_to_come_twice_in_the_same_w
 async def test_a_turned_bit_in_what_another_tool_has_written_is_noticed(
     strong_s3: Service, opened: Opened, size: int
 ) -> None:
-    with FaultProxy(strong_s3.endpoint) as proxy:
-        store = opened(Service(proxy.endpoint, strong_s3.bucket))
-        path = f"/{strong_s3.bucket}/{store.place.prefix}a"
-        body = LARGE[:size]
-        put = await to_thread.run_sync(lambda: call(strong_s3.endpoint, KEYS, "PUT", path, body=body))
-        assert put.status == 200
-        source = store.source(A, await look(store, A))
-        assert await content(source) == body
-        with proxy.rule(Rule(FlipAnswer(), method="GET", path=f"^{path}$", times=1)), pytest.raises(Corrupt):
-            await content(source)
+    def plain() -> None:
+        with FaultProxy(strong_s3.endpoint) as proxy:
+            store = opened(Service(proxy.endpoint, strong_s3.bucket))
+            path, body = f"/{strong_s3.bucket}/{store.place.prefix}a", LARGE[:size]
+            assert call(strong_s3.endpoint, KEYS, "PUT", path, body=body).status == 200
+            entry = store._stat(A)
+            assert entry is not None
+            source = store.source(A, entry)
+            with source.open() as chunks:
+                assert b"".join(chunks) == body
+            harm = Rule(FlipAnswer(), method="GET", path=f"^{path}$", times=1)
+            with proxy.rule(harm), pytest.raises(Corrupt), source.open() as chunks:
+                b"".join(chunks)
+
+    await to_thread.run_sync(plain)  # everything in it blocks
 
 
 @pytest.mark.engine
