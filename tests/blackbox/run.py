@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--record", action="store_true", help=f"write the figures into {RESULTS.name}")
     parser.add_argument("--dir", type=Path, help="where to put the data; what failed stays there")
     options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped
     began, failed = time.monotonic(), []
     turns = (options.kind,) if options.kind else TURNS
     figures = {kind: Figures() for kind in dict.fromkeys(turns)}
