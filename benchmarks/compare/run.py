@@ -15,8 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.compare.page import Result, figures, page
 from benchmarks.compare.play import play
@@ -27,6 +26,7 @@ from tests.services import Service  # only now can it be found
 
 from trueup.testing.engines import weed_mini
 
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "comparison.md"
 
 

@@ -162,7 +162,8 @@ def judge(scenario: Scenario, ending: Ending) -> Verdict:
         return Verdict(Outcome.KEPT, f"exit code {code}")
     if any(ending.codes) and (ending.local, ending.remote) == ending.before:
         return Verdict(Outcome.REFUSED, f"exit code {code}: {ending.said}")
-    return Verdict(Outcome.DIFFERS, f"{'; '.join(wrong[:2])}; exit code {code}")
+    why = f": {ending.said}" if any(ending.codes) else ""
+    return Verdict(Outcome.DIFFERS, f"{'; '.join(wrong[:2])}; exit code {code}{why}")
 
 
 def _wrong(side: str, wanted: Tree, found: Tree, scenario: Scenario) -> list[str]:

@@ -1,4 +1,4 @@
-"""The scenarios. The first part covers what the tests of `rclone bisync` are about, with inputs and ends written anew."""
+"""The scenarios. The first part is what the tests of `rclone bisync` are about; inputs and ends are written anew."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ TABLE = (
              expect={**FEW, "e/f/g": b"deep"}),
     Scenario("renamed", "a file is renamed here", FEW, local={"a": None, "a new name": FEW["a"]},
              expect={**without(FEW, "a"), "a new name": FEW["a"]}),
-    Scenario("ext_paths", "a name of 245 bytes in two parts", FEW, local={LONG: b"deep"}, expect={**FEW, LONG: b"deep"}),
+    Scenario("ext_paths", "a name of 245 bytes in two parts", FEW, local={LONG: b"deep"},
+             expect={**FEW, LONG: b"deep"}),
     Scenario("extended_filenames", "names with blanks, quotes, signs, other alphabets", FEW, local=CURIOUS,
              expect={**FEW, **CURIOUS}),
     Scenario("extended_filenames_back", "the same, created on the other side", FEW, remote=CURIOUS,
