@@ -130,6 +130,8 @@ class Round:
     base: Path
     seed: int
     remote: Remote
+    short: bool = False
+    """Whether one time of unrest is enough."""
     figures: Figures = field(default_factory=lambda: Figures(rounds=1))
 
     def __post_init__(self) -> None:
@@ -223,7 +225,7 @@ class Round:
         if self.full:
             filler.start()
         try:
-            for _ in range(self.rng.choice([2, 3])):
+            for _ in range(1 if self.short else self.rng.choice([2, 3])):
                 time.sleep(self.rng.uniform(0.05, 0.3))
                 self._several()
         finally:
@@ -380,7 +382,7 @@ KINDS = ("strong", "file://", "weak")
 TURNS = ("strong", "file://", "weak", "strong", "file://")
 
 
-def play(kind: str, seed: int, base: Path, servers: dict[str, Service]) -> Figures:
+def play(kind: str, seed: int, base: Path, servers: dict[str, Service], *, short: bool = False) -> Figures:
     """One round on one kind of remote side.
 
     Raises:
@@ -392,4 +394,4 @@ def play(kind: str, seed: int, base: Path, servers: dict[str, Service]) -> Figur
         remote = FolderRemote(base)
     else:
         remote = BucketRemote(kind, servers[kind], f"round{seed}-{time.monotonic_ns()}", seed)
-    return Round(base, seed, remote).play()
+    return Round(base, seed, remote, short=short).play()
