@@ -17,6 +17,8 @@ from trueup.stores.object.names import RESERVED
 _ASTRAY = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 
 FOLDER = f"{RESERVED}/trash/"
+LEFTOVER_RUN = "leftover"
+"""Run id of what is kept to be on the safe side."""
 
 
 class Bin:
