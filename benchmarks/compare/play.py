@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.compare.scenario import Ending, Race, Scenario, Verdict, Way, judge
+from benchmarks.compare.scenario import Ending, Outcome, Race, Scenario, Verdict, Way, judge
 from benchmarks.compare.stage import AGREED_SECONDS, Stage
 from benchmarks.compare.tools import Tool
 from tests.services import Service
@@ -30,6 +30,7 @@ from trueup.testing.proxy import (
     TruncatedListing,
 )
 
+MISSED = "the moment never came"
 SECONDS = 60.0
 """The longest that a tool may take; what takes longer is killed and counts as a failure."""
 EVIL = ("../evil.txt", "/evil.txt", "a//evil.txt", "a/../../evil.txt")
@@ -73,8 +74,8 @@ class Play:
             stage.local_tree(), stage.remote_tree(), before, frozenset(kept), tuple(codes), self._why(), stage.outside()
         )
         verdict = judge(scenario, ending)
-        if scenario.race in _HOOKED and not self.happened:
-            verdict = Verdict(verdict.outcome, f"the moment never came; {verdict.evidence}")
+        if scenario.race in _HOOKED and not self.happened:  # then nobody wrote what would be looked for
+            return Verdict(Outcome.ABSENT, MISSED)
         return verdict
 
     def _agree(self, machines: Sequence[Stage]) -> None:
@@ -133,6 +134,8 @@ class Play:
         lines = [_NOISE.sub("", line).strip() for line in self.said if _TELLS.search(line)]
         text = lines[-1] if lines else next((line for line in reversed(self.said) if line.strip()), "it said nothing")
         text = text.replace(str(self.stage.base), "").replace(self.stage.prefix, "PREFIX")
+        text = re.sub(r"(/machine1)?/home/(work|unison|aside)/\S*", "(its own folder)", text)
+        text = re.sub(r" at \d\d:\d\d:\d\d", "", text)
         text = re.sub(r"127\.0\.0\.1:\d+", "HOST", text)
         text = re.sub(r"\s+", " ", text.replace("|", "/").replace("`", "'").replace("<", "(").replace(">", ")"))
         return text if len(text) < 140 else text[:137] + "..."

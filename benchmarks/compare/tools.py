@@ -49,6 +49,7 @@ class Tool:
             "AWS_REGION": KEYS.region,
             "AWS_DEFAULT_REGION": KEYS.region,
             "AWS_ENDPOINT_URL": stage.endpoint,
+            "S3_ENDPOINT_URL": stage.endpoint,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_MAX_ATTEMPTS": "3",
         }
@@ -108,6 +109,7 @@ class Bisync(Tool):
     name = "rclone bisync"
     program = "rclone"
     version_words = ("version",)
+    without: frozenset[str] = frozenset({"backupdir"})
     told = (
         "`rclone bisync LOCAL REMOTE --compare size,modtime,checksum --resilient --recover --max-lock 2m "
         "--conflict-resolve none`, the first time with `--resync`"
@@ -134,6 +136,7 @@ class SafeBisync(Bisync):
     """The same, keeping what it replaces."""
 
     name = "bisync, backups"
+    without = frozenset()
     told = "the same with `--backup-dir1 FOLDER --backup-dir2 REMOTE-FOLDER`"
 
     def words(self, stage: Stage, settings: Settings, way: Way, *, first: bool) -> list[str]:
