@@ -163,7 +163,8 @@ def judge(scenario: Scenario, ending: Ending) -> Verdict:
     if any(ending.codes) and (ending.local, ending.remote) == ending.before:
         return Verdict(Outcome.REFUSED, f"exit code {code}: {ending.said}")
     why = f": {ending.said}" if any(ending.codes) else ""
-    return Verdict(Outcome.DIFFERS, f"{'; '.join(wrong[:2])}; exit code {code}{why}")
+    more = f" and {len(wrong) - 2} more" if len(wrong) > 2 else ""
+    return Verdict(Outcome.DIFFERS, f"{'; '.join(wrong[:2])}{more}; exit code {code}{why}")
 
 
 def _wrong(side: str, wanted: Tree, found: Tree, scenario: Scenario) -> list[str]:

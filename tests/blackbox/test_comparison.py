@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.compare.page import Result, figures, page
-from benchmarks.compare.play import play
+from benchmarks.compare.play import MISSED, play
 from benchmarks.compare.scenario import Ending, Outcome, Scenario, Verdict, is_good, judge
 from benchmarks.compare.table import FEW, OURS, RACES, TABLE, without
 from benchmarks.compare.tools import TOOLS, Ours, OursOnFolders
@@ -28,8 +28,12 @@ def test_ours_ends_as_expected_on_a_bucket(scenario: Scenario, tmp_path: Path, s
     "scenario", [one for one in RACES if one.name not in NEEDS_A_PROXY], ids=lambda scenario: scenario.name
 )
 def test_ours_wins_the_races_on_folders_too(scenario: Scenario, tmp_path: Path, strong_s3: Service) -> None:
-    verdict = play(OursOnFolders(), scenario, tmp_path / "stage", strong_s3)
-    assert is_good(scenario, verdict), verdict
+    for number in range(10):  # a watcher tells when the moment is there, and may be late
+        verdict = play(OursOnFolders(), scenario, tmp_path / str(number), strong_s3)
+        if verdict.evidence != MISSED:
+            assert is_good(scenario, verdict), verdict
+            return
+    pytest.skip(MISSED)
 
 
 def ended(local: dict[str, bytes], remote: dict[str, bytes], *, code: int = 0, outside: tuple[str, ...] = ()) -> Ending:
