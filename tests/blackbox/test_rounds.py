@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.blackbox.ledger import Ledger
+from tests.blackbox.ledger import Ledger, Version
 from tests.blackbox.places import TRASH, BucketRemote
 from tests.blackbox.record import lines
 from tests.blackbox.rounds import Failed, Figures, Machine, Round, play
@@ -66,6 +66,25 @@ def test_what_a_person_destroyed_is_not_lost() -> None:
     ledger.destroyed(digest(one))
     assert set(ledger.lost(set())) == {digest(two)}
     assert not ledger.lost({digest(two)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "announced"),
+    [
+        ("weak", [(1.0, "HEAD"), (4.0, "PUT")], True),
+        ("weak", [(1.0, "HEAD"), (2.0, "PUT"), (4.0, "HEAD"), (5.0, "PUT")], False),  # the run had seen it
+        ("weak", [(1.0, "HEAD")], False),  # no run wrote
+        ("strong", [(1.0, "HEAD"), (4.0, "PUT")], False),
+    ],
+)
+def test_only_what_was_written_between_look_and_write_on_a_weak_server_counts_as_announced(
+    strong_s3: Service, kind: str, asked: list[tuple[float, str]], *, announced: bool
+) -> None:
+    remote = BucketRemote(kind, strong_s3, "window", 1)
+    remote.seen += [(when, method, "window/a") for when, method in asked]
+    assert remote.explains(Version("a person", "a", "remote", began=2.5, ended=3.0)) is announced
+    assert not remote.explains(Version("a person", "a", "p0", began=2.5, ended=3.0))
+    remote.close()
 
 
 def test_the_figures_are_summed_up_last() -> None:
