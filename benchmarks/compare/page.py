@@ -17,7 +17,7 @@ What becomes of the data, in quiet worlds and in ones that change meanwhile. `ma
 plays every scenario with the real program of each tool and judges by what is where at the end, never by what the tool
 says. The scenarios, with inputs and expected ends, are in `benchmarks/compare/table.py`; the tests play them with
 trueup. Tools differ in what they are for: one that mirrors a side over the other is not meant to know who changed what,
-so it plays only what it is meant for. That it empties the target when the source is empty (`emptied`) is what it is told.
+so it plays only what it is meant for. That it empties the target when the source is empty (`emptied`) is its job.
 
 - **kept**: the end that a careful person expects.
 - **refused**: nothing was done, nothing was lost, and the exit code says so.
