@@ -346,11 +346,14 @@ class MemoryStore:
         return Written(node.token, fingerprint, kept)
 
     async def make_directory(self, key: Key, *, expect: Token | None, trash: Trash | None) -> Written:
-        """As `trueup.protocols.Write.make_directory`."""
-        self._refuse_write(key)
+        """As `trueup.protocols.Write.make_directory`; a bucket has none to make, but a file in its place goes."""
         if not is_directory(key):
             raise Unaddressable(f"{key!r} is not the name of a directory")
+        self._refuse_write(key if self._properties.directories else Key(key[:-1]))
         await self._turn()
+        if not self._properties.directories:
+            file = None if expect in (None, DIRECTORY_TOKEN) else self._version(Key(key[:-1]), expect)
+            return Written(DIRECTORY_TOKEN, None, self._take_out(file, trash))
         there = self._visible(key)
         if there is not None:
             return Written(DIRECTORY_TOKEN)
@@ -361,7 +364,7 @@ class MemoryStore:
 
     async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
         """As `trueup.protocols.Write.remove`."""
-        self._refuse_write(key)
+        self._refuse_write(key if self._properties.directories else Key(key.removesuffix("/")))
         await self._turn()
         if is_directory(key):
             directory = self._visible(key)
