@@ -214,6 +214,17 @@ async def test_in_a_bucket_a_directory_takes_the_place_of_a_file_by_its_removal(
     assert not await rows(store)
 
 
+async def test_a_file_takes_the_place_of_a_directory_that_holds_nothing_but_directories(clock: LogicalClock) -> None:
+    store = MemoryStore(clock=clock)
+    store.put_directory("d/e/f/")
+    store.put("d/g/file", b"1")
+    with pytest.raises(PreconditionFailed):
+        await store.write(Key("d"), source_of(b"2"), expect=DIRECTORY_TOKEN, trash=None)
+    store.delete("d/g/file")
+    await store.write(Key("d"), source_of(b"2"), expect=DIRECTORY_TOKEN, trash=None)
+    assert [row[0] for row in await rows(store)] == [b"d"]
+
+
 async def test_a_key_whose_bytes_are_another_key_is_refused(clock: LogicalClock) -> None:
     store = MemoryStore(clock=clock)
     with pytest.raises(Unaddressable):
