@@ -12,6 +12,7 @@ from trueup.core.model import Key, Row, Token, is_directory
 from trueup.engine.wrap import Wrapper
 from trueup.protocols import Properties, Source, Store, Trash, Written
 from trueup.stores.memory import MemoryStore
+from trueup.stores.memory.state import fetch
 from trueup.testing.faulty import Call, Fault
 
 from tests.simulation.story import Trouble
@@ -99,8 +100,7 @@ class Shaky(Wrapper):
     async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
         """Done, or said to be."""
         if trash is None and self._troubles.takes("lie", self._side):
-            with source.open() as chunks:
-                data = b"".join(chunks)
+            data, _ = fetch(key, source)
             return self._world.lie(self._side, key, data)
         return await super().write(key, source, expect=expect, trash=trash)
 

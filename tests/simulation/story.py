@@ -24,6 +24,9 @@ WORDS = (
 )  # fmt: skip
 """What a person does."""
 
+EACH = 8
+"""One seed in so many knows nothing but crashes: its story is told twice, with and without, to the same end."""
+
 HARMS = ("fault", "fault", "fault", "effect", "effect", "listing", "stale", "lie")
 
 
@@ -109,6 +112,17 @@ class Story:
     """Names and sizes of the tree before it was perturbed."""
     steps: tuple[Step, ...]
 
+    @property
+    def crashes_only(self) -> bool:
+        """Whether nobody and nothing disturbs a single machine but the loss of its power."""
+        visits = [visit for step in self.steps for visit in step.visits]
+        return (
+            len(self.setting.machines) == 1
+            and not any(step.acts or step.jumps for step in self.steps[1:])
+            and not any(visit.acts or visit.troubles or visit.what != "run" for visit in visits)
+            and any(visit.crash_at is not None for visit in visits)
+        )
+
     def text(self) -> str:
         """For people."""
         s = self.setting
@@ -132,9 +146,13 @@ def write(seed: int) -> Story:
 
 
 def calm(story: Story) -> Story:
-    """The same story without crashes."""
-    steps = [replace(step, visits=tuple(replace(v, crash_at=None) for v in step.visits)) for step in story.steps]
-    return replace(story, steps=tuple(steps))
+    """The same story without crashes, and in another order."""
+    steps = [
+        replace(step, visits=tuple(replace(v, crash_at=None, seed=v.seed + 1) for v in step.visits))
+        for step in story.steps
+    ]
+    setting = replace(story.setting, order=Order.FIRST, most=9 - story.setting.most)
+    return replace(story, setting=setting, steps=tuple(steps))
 
 
 class _Author:
@@ -145,11 +163,18 @@ class _Author:
 
     def story(self) -> Story:
         random = self.random
+        only_crashes = self.seed % EACH == 0
         setting = self.setting()
+        if only_crashes:
+            setting = replace(setting, machines=("A",))
         names = random.sample(NAMES, random.randint(3, min(12, len(NAMES))))
         files = tuple((name, self.size()) for name in sorted(names))
         first = Step(tuple(self.act(place) for place in self.places(setting) for _ in range(random.randint(0, 4))))
         steps = [first]
+        if only_crashes:
+            visits = [Visit("A", seed=random.randrange(2**32), crash_at=random.randint(20, 300)) for _ in range(3)]
+            steps += [Step(visits=(visit,)) for visit in visits[: random.randint(1, 3)]]
+            return Story(self.seed, setting, files, tuple(steps))
         for _ in range(random.randint(1, 3)):
             steps.append(self.step(setting))
         return Story(self.seed, setting, files, tuple(steps))

@@ -49,6 +49,7 @@ class Seen:
     plan: Plan | None = None
     expects: dict[tuple[Side, Key], set[Token | None]] = field(default_factory=lambda: defaultdict(set))
     phases: dict[Key, set[Phase]] = field(default_factory=lambda: defaultdict(set))
+    siblings: set[Key] = field(default_factory=set)
     before: Mapping[Key, Ancestor] = field(default_factory=dict)
     """What was agreed when it began."""
     listing_lost: bool = False
@@ -62,6 +63,8 @@ class Seen:
             self.phases[item.key].add(item.phase)
             for step in item.steps:
                 self.expects[step.side, step.key].add(step.expect)
+                if step.verb is Verb.SIBLING:
+                    self.siblings.add(step.key)
                 if step.verb is Verb.MOVE and step.value is not None:
                     self.expects[step.side, step.value.key].add(step.value.token)
 
@@ -79,6 +82,8 @@ class Place:
     earlier: deque[dict[str, Node]] = field(default_factory=lambda: deque(maxlen=STALE_LISTINGS))
     held: dict[Key, dict[Token, set[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
     """Digests by name and version."""
+    ours: set[Token] = field(default_factory=set)
+    """Versions that the engine wrote."""
 
     def files(self) -> dict[Key, bytes]:
         """The content of every file, in key order."""
@@ -151,11 +156,18 @@ class Witness:
         self._check_side(place, who, text)
         if new is not None and new.data and new.data not in self.ever:
             self.wrong("1", f"{who.name} wrote what nobody wrote at {place.name}: {text}")
-        if new is not None and new.kind is Kind.FILE and _is_second_sibling(new.key):
-            self.wrong("3", f"a sibling got a sibling at {place.name}: {new.key}")
+        if new is not None and new.kind is Kind.FILE:
+            place.ours.add(new.token)
+            self._check_sibling(place, new, who)
         if old is not None and old.kind is not Kind.DIRECTORY and (new is None or new.data != old.data):
             self._check_end(place, old, new, who, shadow)
         return text
+
+    def _check_sibling(self, place: Place, new: Node, who: Acting) -> None:
+        if is_sibling(new.key) and new.key.count(".conflict-") > 1:
+            self.wrong("3", f"a sibling got a sibling at {place.name}: {new.key}")
+        if new.key in who.seen.siblings and self.digest(new.data)[:8] not in new.key:
+            self.wrong("6", f"a sibling has not the name of its content at {place.name}: {new.key}")
 
     def _check_side(self, place: Place, who: Acting, what: str) -> None:
         side = _side(place, who)
@@ -174,6 +186,8 @@ class Witness:
         )
         if old.token not in seen.expects[side, old.key]:
             self.wrong("9", f"{what}, which its plan had not seen")
+        if undoing and old.token not in place.ours:
+            self.wrong("9", f"{what}, which is not what the engine wrote, to take that back")
         known = self._known(who, old)
         racy = len(place.held[old.key][old.token]) > 1
         if who.policy.conflict is Conflict.MANUAL and not (undoing or moved or known or racy):
@@ -257,10 +271,6 @@ class Witness:
 
 def _side(place: Place, who: Acting) -> Side:
     return next(side for side in SIDES if who.places[side] == place.name)
-
-
-def _is_second_sibling(key: Key) -> bool:
-    return is_sibling(key) and key.count(".conflict-") > 1
 
 
 def _shown(node: Node | None) -> str:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from trueup.core.errors import PreconditionFailed
 from trueup.core.model import Ancestor, Content, Fingerprint, Key, Kind
-from trueup.core.plan import Plan
+from trueup.core.plan import Item, Plan
 from trueup.core.reconcile import Reason
+from trueup.core.report import Report, Status
 from trueup.core.strategy import Conflict, Deletes, Direction
 from trueup.engine.journal import Journal
 from trueup.engine.run import look
@@ -245,14 +245,13 @@ class World:
             return True
         if foreseen is not None and foreseen.items != report.plan.items:
             self.witness.wrong("5", f"{machine.name} did not do what it said before: {_apart(foreseen, report.plan)}")
-        # A bucket can hold a file beside what is below its name; a folder cannot, and refuses it again and again.
-        refused = self.setting.bucket and all(outcome.code == PreconditionFailed.code for outcome in report.outcomes)
+        refused = self._is_refused(report)
         same = self._everything() == before
         if report.plan.needs_apply and not (refused and same):
             return False
         if not same:
             self.witness.wrong("3", f"{machine.name} had nothing to do, and did something: {self.trace[-5:]}")
-        self._check_rest(machine, life, report.plan)
+        self._check_rest(machine, life, report.plan, refused=report.plan.needs_apply)
         return True
 
     async def _look(self, machine: Machine) -> Plan:
@@ -264,11 +263,34 @@ class World:
             self.witness.wrong("5", f"{machine.name} wrote something in a dry run")
         return plan
 
-    def _check_rest(self, machine: Machine, life: Life, plan: Plan) -> None:
+    def _is_refused(self, report: Report) -> bool:
+        """Whether nothing was done because of what a store refuses each time. Two cases are known.
+
+        A bucket can hold a file beside what is below its name, and a folder cannot; a sibling that an interrupted run
+        made was edited, and has its name still. Deletions wait for both.
+        """
+        statuses = {outcome.step: outcome.status for outcome in report.outcomes}
+        if Status.DONE in statuses.values():
+            return False
+        tried = [
+            item
+            for item in report.plan.items
+            if any(statuses.get(step.id, Status.SKIPPED) is not Status.SKIPPED for step in item.steps)
+        ]
+        return all(item.reason is Reason.KEEP_BOTH or self._stands_in_the_way(item) for item in tried)
+
+    def _stands_in_the_way(self, item: Item) -> bool:
+        files = self.witness.places[SHARED].files()
+        return self.setting.bucket and any(
+            key.startswith(f"{item.key}/") or item.key.startswith(f"{key}/") for key in files
+        )
+
+    def _check_rest(self, machine: Machine, life: Life, plan: Plan, *, refused: bool) -> None:
         number = machine.state.find_target(machine.target)
         if number is not None and (killed := Journal(machine.state).killed(number)):
             self.witness.wrong("6", f"runs of {machine.name} never ended: {killed}")
-        self.witness.at_rest(life, plan, _open_reasons(self.setting))
+        allowed = _open_reasons(self.setting) | ({item.reason.value for item in plan.items} if refused else set())
+        self.witness.at_rest(life, plan, allowed)
 
     def _everything(self) -> object:
         """All that is durable, but for digests, which are a cache."""
@@ -309,17 +331,19 @@ def _open_reasons(setting: Setting) -> set[str]:
     """Why something may differ between the sides at rest."""
     policy = setting.policy
     reasons = {Reason.UNKNOWN, Reason.BLOCKED, Reason.HELD, Reason.SKIPPED}
-    if setting.bucket:
-        reasons |= {Reason.CREATE, Reason.UPDATE, Reason.EDIT_BEATS_DELETE, Reason.KIND_CONFLICT, Reason.RESTORE}
     if policy.direction is not Direction.BIDIRECTIONAL:
         reasons |= {Reason.ONLY_LOCAL, Reason.ONLY_REMOTE, Reason.KEPT_LOCAL, Reason.KEPT_REMOTE}
         reasons |= {Reason.MISSING_LOCAL, Reason.MISSING_REMOTE, Reason.MOVED}
+    if setting.bucket:
+        reasons.add(Reason.KIND_CONFLICT)
     if policy.deletes is Deletes.REPORT:
         reasons |= {Reason.MISSING_LOCAL, Reason.MISSING_REMOTE}
     if policy.conflict in (Conflict.MANUAL, Conflict.NEWEST_WINS):
         reasons.add(Reason.CONFLICT)
     if policy.conflict in (Conflict.MANUAL, Conflict.NEWEST_WINS, Conflict.BACKUP_BOTH):
         reasons.add(Reason.KIND_CONFLICT)
+    if policy.conflict is Conflict.BACKUP_BOTH:
+        reasons.add(Reason.CONFLICT)  # of a sibling
     return {reason.value for reason in reasons}
 
 
