@@ -21,8 +21,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--seed", type=int, help="tell the story of this one")
     parser.add_argument("--until-broken", action="store_true", help="end at the first failure, and do not shrink it")
+    parser.add_argument("--traces", action="store_true", help="print every event of every story")
     parser.add_argument("--trace", action="store_true", help="of --seed: every event")
     given = parser.parse_args(arguments)
+    if given.traces:
+        return _traces(range(given.first, given.first + given.seeds))
     if given.until_broken:
         return _until_broken(range(given.first, given.first + given.seeds))
     if given.seed is not None:
@@ -52,6 +55,14 @@ def main(arguments: list[str] | None = None) -> int:
 def _chunk(bounds: tuple[int, int]) -> seeds.Result:
     with seeds.quiet_process() as template:
         return seeds.run(range(*bounds), template)
+
+
+def _traces(wanted: range) -> int:
+    with seeds.quiet_process() as template:
+        for seed in wanted:
+            told = seeds.judge(write(seed), template)
+            _say("\n".join((f"seed {seed}", *told.trace, *told.broken, str(sorted(told.figures.items())))))
+    return 0
 
 
 def _until_broken(wanted: range) -> int:

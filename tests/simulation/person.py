@@ -81,7 +81,7 @@ class Person:
     def _name(self, act: Act, hot: Key | None) -> Key:
         if hot is not None and not self._is_folder(hot):
             return hot
-        names = [*NAMES, *NAMES, *CLASHES]
+        names = [*NAMES, *CLASHES]
         if self._bucket:
             names += HOSTILE
         return Key(names[act.to % len(names)])

@@ -187,6 +187,9 @@ class _Author:
         random = self.random
         machines = ("A", "B") if random.random() < 0.3 else ("A",)
         policy = self.policy(both=len(machines) > 1)
+        # Whether a time is too young to be trusted is for one clock to say: two that differ by more cannot.
+        tick_ns = random.choice([0, 0, 50_000_000, 2_000_000_000]) if policy.keep is Keep.ALL else 0
+        skewed = [machine for machine in machines if random.random() < 0.3 and not tick_ns]
         return Setting(
             policy=policy,
             machines=machines,
@@ -196,11 +199,11 @@ class _Author:
             most=random.choice([1, 2, 4, 8]),
             attempts=random.choice([0, 2, 2]),
             batch_rows=random.choice([2, 5, 100, 100]),
-            tick_ns=random.choice([0, 0, 5_000_000]) if policy.keep is Keep.ALL else 0,
+            tick_ns=tick_ns,
             free_fingerprints=random.random() < 0.2,
             ordered=random.random() < 0.95,
             locks=random.random() < 0.5,
-            skews=tuple((m, random.uniform(-7200, 7200)) for m in machines if random.random() < 0.3),
+            skews=tuple((machine, random.uniform(-7200, 7200)) for machine in skewed),
         )
 
     def policy(self, *, both: bool) -> Policy:
@@ -226,7 +229,7 @@ class _Author:
         places = self.places(setting)
         acts = tuple(self.act(random.choice(places)) for _ in range(random.choice([0, 0, 1, 2, 4])))
         jumps = ()
-        if random.random() < 0.15:
+        if random.random() < 0.15 and not setting.tick_ns:
             jumps = ((random.choice(places), random.choice([-86_400.0, -5.0, 3.0, 3600.0])),)
         machines = list(setting.machines)
         random.shuffle(machines)
