@@ -7,6 +7,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
 
+from tests.simulation.story import Trouble
+from tests.simulation.witness import Acting, Witness
+
 from trueup.core.errors import StoreError, TimedOut, Unavailable
 from trueup.core.model import Key, Row, Token, is_directory
 from trueup.engine.wrap import Wrapper
@@ -14,9 +17,6 @@ from trueup.protocols import Properties, Source, Store, Trash, Written
 from trueup.stores.memory import MemoryStore
 from trueup.stores.memory.state import fetch
 from trueup.testing.faulty import Call, Fault
-
-from tests.simulation.story import Trouble
-from tests.simulation.witness import Acting, Witness
 
 EFFECTS = frozenset({"write", "remove", "move", "make_directory"})
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol, TypeVar
 
 from filelock import FileLock
+from tests.simulation.faults import Shaky, Troubles, Watched
+from tests.simulation.loop import turn
+from tests.simulation.story import Act, Setting, Visit
+from tests.simulation.witness import Seen, Witness
+
 from trueup.core.check import Guard
 from trueup.core.errors import TrueupError
 from trueup.core.model import LOCAL, REMOTE, Fingerprint, Key, Side, Token, key_from_bytes
@@ -28,11 +32,6 @@ from trueup.engine.wrap import Patience, TimeLimited
 from trueup.protocols import Store, Written
 from trueup.stores.memory import MemoryStore
 from trueup.testing.faulty import Faulty
-
-from tests.simulation.faults import Shaky, Troubles, Watched
-from tests.simulation.loop import turn
-from tests.simulation.story import Act, Setting, Visit
-from tests.simulation.witness import Seen, Witness
 
 T = TypeVar("T")
 
@@ -63,7 +62,7 @@ class Around(Protocol):
         """A line of the trace."""
         ...
 
-    def store(self, place: str, clock: LifeClock | None, *, stale: bool = False) -> MemoryStore | None:
+    def store(self, place: str, clock: LifeClock, *, stale: bool = False) -> MemoryStore | None:
         """What there is at a place."""
         ...
 
@@ -318,6 +317,3 @@ def _told(error: BaseException) -> str:
         at = at.tb_next
     where = "" if at is None else f" in {Path(at.tb_frame.f_code.co_filename).name}:{at.tb_lineno}"
     return f"{error!r}{where}"
-
-
-__all__ = ["Dead", "Life", "Machine", "replace", "rest"]

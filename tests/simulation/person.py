@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+from tests.simulation.story import CLASHES, HOSTILE, NAMES, Act
+
 from trueup.core.model import OPAQUE_KINDS, Key, Kind, is_directory, parents
 from trueup.stores.memory import MemoryStore
-
-from tests.simulation.story import CLASHES, HOSTILE, NAMES, Act
 
 
 def content(n: int, size: int) -> bytes:

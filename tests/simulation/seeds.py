@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from trueup.engine.state import DATABASE, State
-
 from tests.simulation import story as stories
 from tests.simulation.shrink import shrink
 from tests.simulation.story import Story
 from tests.simulation.world import SHM, Told, tell
+
+from trueup.core.model import Key
+from trueup.engine.state import DATABASE, State
 
 COLLECT = 40
 """Garbage is collected after so many stories, between them: when, must not depend on the machine."""
@@ -108,7 +109,7 @@ def judge(story: Story, template: Path) -> Told:
     return told
 
 
-def _apart(one: Told, other: Told, place: str) -> list[str]:
+def _apart(one: Told, other: Told, place: str) -> list[Key]:
     mine, theirs = one.ends[place], other.ends[place]
     return [key for key in sorted(mine.keys() | theirs.keys()) if mine.get(key) != theirs.get(key)]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
-
 from tests.simulation.loop import Order
+
+from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
 
 NAMES = ("a", "b.txt", "c.d.e", "d/a", "d/b.txt", "d/e/c", "d/e/f", "g/h", "i", "j.txt", "k/l", "m", "n.txt")
 CLASHES = ("a/x", "d", "g/h/y", "k")
@@ -228,7 +228,7 @@ class _Author:
         random = self.random
         places = self.places(setting)
         acts = tuple(self.act(random.choice(places)) for _ in range(random.choice([0, 0, 1, 2, 4])))
-        jumps = ()
+        jumps: tuple[tuple[str, float], ...] = ()
         if random.random() < 0.15 and not setting.tick_ns:
             jumps = ((random.choice(places), random.choice([-86_400.0, -5.0, 3.0, 3600.0])),)
         machines = list(setting.machines)

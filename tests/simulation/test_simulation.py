@@ -48,7 +48,9 @@ def test_the_same_seed_tells_the_same_story_byte_for_byte() -> None:
 
 def test_a_story_that_fails_is_shrunk_to_what_matters() -> None:
     needed = Act("delete", "A", 3)
-    crash = Visit("A", crash_at=20, troubles=(Trouble(1, "fault"), Trouble(2, "lie")), acts=((4, Act("write", "A", 1)),))
+    crash = Visit(
+        "A", crash_at=20, troubles=(Trouble(1, "fault"), Trouble(2, "lie")), acts=((4, Act("write", "A", 1)),)
+    )
     told = story.write(7)
     long = replace(told, steps=(*told.steps, Step((needed, Act("touch", "shared", 1)), (("A", 5.0),), (crash,))))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from blake3 import blake3
+
 from trueup.core.model import (
     LOCAL,
     REMOTE,
@@ -125,13 +126,14 @@ class Witness:
         """See what has changed at a place since the last look; `who` did it, a person if None."""
         place = self.places[name]
         state, shadow = place.state, place.shadow
-        changes = []
+        changes: list[str] = []
         if state.nodes != shadow:
-            keys = [key for key in sorted(shadow.keys() | state.nodes.keys()) if shadow.get(key) != state.nodes.get(key)]
+            keys = [
+                key for key in sorted(shadow.keys() | state.nodes.keys()) if shadow.get(key) != state.nodes.get(key)
+            ]
             place.earlier.append(shadow)
             place.shadow = dict(state.nodes)
-            for key in keys:
-                changes.append(self._change(place, shadow.get(key), state.nodes.get(key), who, shadow))
+            changes = [self._change(place, shadow.get(key), state.nodes.get(key), who, shadow) for key in keys]
         gone = place.trash - state.trash.keys()
         if gone:
             self.wrong("1", f"{sorted(gone)} vanished from the trash of {name}")
@@ -174,9 +176,7 @@ class Witness:
         if not who.policy.direction.writes(side):
             self.wrong("2", f"{who.name} wrote {place.name} in a {who.policy.direction}: {what}")
 
-    def _check_end(
-        self, place: Place, old: Node, new: Node | None, who: Acting, shadow: Mapping[str, Node]
-    ) -> None:
+    def _check_end(self, place: Place, old: Node, new: Node | None, who: Acting, shadow: Mapping[str, Node]) -> None:
         """A version has ceased to be live under its name."""
         side, seen = _side(place, who), who.seen
         undoing = seen.plan is not None and seen.plan.undoes is not None
@@ -196,8 +196,10 @@ class Witness:
             self.wrong("10", f"{what} after a listing had failed")
         if new is None and not moved and seen.failed and seen.phases[old.key] == {Phase.DELETE}:
             self.wrong("10", f"{what} after a write had failed")
-        if who.policy.keep is Keep.ALL and not moved and all(
-            kept.data != old.data for kept in place.state.trash.values()
+        if (
+            who.policy.keep is Keep.ALL
+            and not moved
+            and all(kept.data != old.data for kept in place.state.trash.values())
         ):
             self.wrong("1", f"{what} and did not keep it")
         if who.policy.keep is Keep.NONE or known:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+
+from tests.simulation.loop import OWNER, SeededLoop, Stuck, simulate
+from tests.simulation.machine import SHARED, Life, LifeClock, Machine, rest
+from tests.simulation.person import Person, content
+from tests.simulation.story import Act, Setting, Step, Story, Visit
+from tests.simulation.witness import Place, Witness
 
 from trueup.core.model import Ancestor, Content, Fingerprint, Key, Kind
 from trueup.core.plan import Item, Plan
@@ -17,15 +24,10 @@ from trueup.core.report import Report, Status
 from trueup.core.strategy import Conflict, Deletes, Direction
 from trueup.engine.journal import Journal
 from trueup.engine.run import look
+from trueup.protocols import Clock
 from trueup.stores.memory import MemoryStore
 from trueup.stores.memory.state import MemoryState
 from trueup.testing.clock import LogicalClock
-
-from tests.simulation.loop import OWNER, SeededLoop, Stuck, simulate
-from tests.simulation.machine import SHARED, Life, LifeClock, Machine, rest
-from tests.simulation.person import Person, content
-from tests.simulation.story import Act, Setting, Step, Story, Visit
-from tests.simulation.witness import Place, Witness
 
 START_NS = 1_800_000_000_000_000_000
 ROUNDS = 10
@@ -66,7 +68,7 @@ def tell(story: Story, *, template: Path | None = None) -> Told:
 
 
 class World:
-    """Places, machines, a person and a witness. Implements `trueup` nothing: the engine sees only stores."""
+    """Places, machines, a person and a witness. Implements `Around`."""
 
     def __init__(self, story: Story, base: Path, template: Path | None) -> None:
         self.story = story
@@ -76,8 +78,10 @@ class World:
         self._ticks = self._names = 0
         self._skews = {SHARED: 0.0, **dict.fromkeys(self.setting.machines, 0.0), **dict(self.setting.skews)}
         states = {name: MemoryState() for name in (*self.setting.machines, SHARED)}
-        self._hands = {name: MemoryStore(name, **self._options(name, None, states[name])) for name in states}
-        self.witness = Witness({name: Place(name, states[name], hand.properties.names.folded) for name, hand in self._hands.items()})
+        self._hands = {name: self._opened(name, _HandClock(self, name), states[name]) for name in states}
+        self.witness = Witness(
+            {name: Place(name, states[name], hand.properties.names.folded) for name, hand in self._hands.items()}
+        )
         self._persons = {
             name: Person(hand, self._others(name), bucket=self._is_bucket(name)) for name, hand in self._hands.items()
         }
@@ -110,7 +114,7 @@ class World:
         self._names += 1
         return f"{self._names:08x}"
 
-    def store(self, place: str, clock: LifeClock | None, *, stale: bool = False) -> MemoryStore | None:
+    def store(self, place: str, clock: LifeClock, *, stale: bool = False) -> MemoryStore | None:
         """As `Around.store`."""
         state = self.witness.places[place].state
         if stale:
@@ -118,7 +122,7 @@ class World:
             if not earlier:
                 return None
             state = MemoryState(nodes=dict(earlier[0 if len(earlier) < 3 else -2]))
-        return MemoryStore(f"memory://{place}", **self._options(place, clock, state))
+        return self._opened(place, clock, state)
 
     def act(self, act: Act, hot: Key | None) -> None:
         """As `Around.act`."""
@@ -127,20 +131,21 @@ class World:
         self.figures["acts"] += bool(changes)
         self.say(f"somebody at {act.place} {done} | {'; '.join(changes)}")
 
-    def _options(self, place: str, clock: LifeClock | None, state: MemoryState) -> dict[str, object]:
-        return {
-            "state": state,
-            "clock": clock or _HandClock(self, place),
-            "directories": not self._is_bucket(place),
-            "tick_ns": self.setting.tick_ns,
-            "free_fingerprints": self.setting.free_fingerprints,
-            "batch_rows": self.setting.batch_rows,
-        }
+    def _opened(self, place: str, clock: Clock, state: MemoryState) -> MemoryStore:
+        return MemoryStore(
+            f"memory://{place}",
+            clock=clock,
+            state=state,
+            directories=not self._is_bucket(place),
+            tick_ns=self.setting.tick_ns,
+            free_fingerprints=self.setting.free_fingerprints,
+            batch_rows=self.setting.batch_rows,
+        )
 
     def _is_bucket(self, place: str) -> bool:
         return self.setting.bucket and place == SHARED
 
-    def _others(self, place: str) -> object:
+    def _others(self, place: str) -> Callable[[], dict[Key, bytes]]:
         def others() -> dict[Key, bytes]:
             return {
                 key: data
@@ -349,5 +354,3 @@ def _open_reasons(setting: Setting) -> set[str]:
 
 def _apart(one: Plan, other: Plan) -> str:
     return f"{set(one.items) ^ set(other.items)}"
-
-
