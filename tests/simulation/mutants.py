@@ -230,8 +230,10 @@ def caught(mutant: Mutant, seeds: int) -> str:
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return ""
-        said = (done.stdout or done.stderr).strip().splitlines()
-        return said[-1] if said else f"exit code {done.returncode}"
+        said = done.stdout.strip().splitlines()
+        if done.returncode != 1 or not said or not said[-1].startswith("seed "):
+            raise RuntimeError(f"{mutant.name}: the simulation itself failed:\n{done.stderr}")
+        return said[-1]
 
 
 def _replaced(text: str, old: str, new: str, mutant: Mutant) -> str:
