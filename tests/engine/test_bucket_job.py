@@ -247,7 +247,9 @@ def test_of_two_clients_at_once_the_lock_lets_one_in_and_both_end_equal(
         for count in range(100):
             machine._write(machine.local, f"again/{count + 50 * number}", f"machine {number}, {count}")
     codes = [code for some in together(machines, COUNTED, most=8) for code in some]
-    assert set(codes) == {EXIT_OK, EXIT_LOCKED}, "they never met"
+    # Who comes while the other works is locked out; who looked before the other wrote finds some items changed.
+    assert set(codes) <= {EXIT_OK, EXIT_LOCKED, EXIT_PARTIAL}
+    assert set(codes) != {EXIT_OK}, "they never met"
     for machine in machines:
         versions |= machine.written
     assert not missing(machines, versions)

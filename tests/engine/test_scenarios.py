@@ -567,9 +567,11 @@ async def test_roots_with_hostile_names_can_be_synced(tmp_path: Path) -> None:  
 
 async def test_reserved_names_are_neither_listed_nor_written(pair: Pair) -> None:  # 15
     pair.write(pair.local, ".trueup/mine", "not to be copied")
-    pair.write(pair.local, "d/.trueup/mine", "below the root it is a name like any other")
+    pair.write(pair.local, "d/.trueup/theirs", "the trash, say, of a target that lies in this one")
     await pair.run()
-    assert set(pair.live(pair.remote)) == {"d/", "d/.trueup/", "d/.trueup/mine"}
+    assert set(pair.live(pair.remote)) == {"d/"}
+    await pair.run(selection=Selection(defaults=False))
+    assert set(pair.live(pair.remote)) == {"d/", "d/.trueup/", "d/.trueup/theirs"}
 
 
 async def test_a_tree_deeper_than_the_longest_path_is_synced_and_undone(pair: Pair) -> None:  # 15

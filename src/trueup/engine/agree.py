@@ -39,10 +39,12 @@ def trusted(job: Job, side: Side, token: Token, *, modified_ns: int, observed_ns
     An edit within the clock's granularity of the last one changes neither size nor time (the racy timestamp of
     version control systems): a file that young is looked at again next time.
     """
-    tick_ns = job.stores[side].properties.tick_ns
-    if not tick_ns or token == DIRECTORY_TOKEN or modified_ns < observed_ns - tick_ns:
+    properties = job.stores[side].properties
+    if not properties.tick_ns or token == DIRECTORY_TOKEN:
         return token
-    return UNTRUSTED
+    made_ns = properties.made_ns(token)
+    since_ns = modified_ns if made_ns is None else made_ns
+    return token if since_ns < observed_ns - properties.tick_ns else UNTRUSTED
 
 
 def adopted(job: Job, item: Item, observed_ns: int) -> Agreement:

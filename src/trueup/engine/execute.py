@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import anyio
@@ -25,15 +25,9 @@ from trueup.engine.agree import adopted, trusted, written
 from trueup.engine.groups import ungrouped
 from trueup.engine.job import Job, Progress
 from trueup.engine.journal import Finished, RunState
+from trueup.engine.units import MOST_TOGETHER, Numbered, lone_step, units
 from trueup.engine.wrap import Retrying
 from trueup.protocols import Effect, Move, Put, Remove, Source, Store, Trash, Written, carry_out
-
-SMALL_BYTES = 256 * 1024
-MOST_TOGETHER = 32
-"""Items up to so small go up to so many to a call of the store: crossing into a thread costs more than they do."""
-
-Numbered = tuple[int, Item]
-"""An item and its place in the plan."""
 
 
 async def execute(plan: Plan, job: Job) -> Report:
@@ -155,13 +149,13 @@ class _Execution:
                     ledger.add(self._adopt(n, item) if phase is Phase.AGREE else await self._item(n, item, begun_ns))
 
             together = min(MOST_TOGETHER, len(items) // (4 * self.job.pace.most))
-            units = _units(items, together)
-            await self.job.pace.spread(units, work, most=1 if in_turn else None, stop=self.job.draining)
+            found = units(items, together)
+            await self.job.pace.spread(found, work, most=1 if in_turn else None, stop=self.job.draining)
             ledger.close()
 
     async def _go_ahead(self, items: Sequence[Item]) -> None:
         """Carry out the effects of small items by one call of the store; what comes after each follows as usual."""
-        steps = [step for item in items if (step := _lone(item)) is not None]
+        steps = [step for item in items if (step := lone_step(item)) is not None]
         side = steps[0].side
         effects = [self._effect(step, self._trash(item, step)) for item, step in zip(items, steps, strict=True)]
         if side not in self.full:
@@ -358,37 +352,6 @@ class _Ledger:
             batch, self._finished = self._finished, []
             if batch:
                 await self._commit(batch)
-
-
-def _units(items: Iterable[Numbered], together: int) -> Iterator[list[Numbered]]:
-    """Small items of one side that follow each other go together, each other one by itself."""
-    unit: list[Numbered] = []
-    for numbered in items:
-        step = _lone(numbered[1]) if together > 1 else None
-        before = _lone(unit[0][1]) if unit else None
-        if unit and (step is None or before is None or step.side != before.side or len(unit) >= together):
-            yield unit
-            unit = []
-        unit.append(numbered)
-    if unit:
-        yield unit
-
-
-def _lone(item: Item) -> Step | None:
-    """The one step of an item besides its saves, if it is small and waits for nothing else; None if there are more."""
-    steps = [step for step in item.steps if step.verb is not Verb.SAVE]
-    if len(steps) != 1:
-        return None
-    step = steps[0]
-    if step.needs and not {save.id for save in item.steps if save.verb is Verb.SAVE}.issuperset(step.needs):
-        return None
-    match step.verb:
-        case Verb.DELETE | Verb.MOVE:
-            return step
-        case Verb.PUT if step.value is not None and step.value.content.size <= SMALL_BYTES:
-            return None if is_directory(step.key) else step
-        case _:
-            return None
 
 
 def _directory(step: Step) -> Key:

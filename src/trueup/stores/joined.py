@@ -53,6 +53,7 @@ class JoinedStore:
             directories=all(one.directories for one in all_of),
             refuses_lost_races=all(one.refuses_lost_races for one in all_of),
             tick_ns=max(one.tick_ns for one in all_of),
+            made_ns=self._made_ns,
             names=Names(
                 self._problem,
                 fold_case=any(one.names.fold_case for one in all_of),
@@ -66,6 +67,10 @@ class JoinedStore:
             whole_reads=all(one.whole_reads for one in all_of),
             ordered=all(one.ordered for one in all_of),
         )
+
+    def _made_ns(self, token: Token) -> int | None:
+        told = [store.properties.made_ns(token) for store in self._stores.values()]
+        return None if None in told else max(made for made in told if made is not None)
 
     def _problem(self, key: Key) -> str | None:
         name, slash, rest = key.partition("/")

@@ -28,7 +28,7 @@ from trueup.stores.object.connect import connect
 from trueup.stores.object.errors import NoBucket, NotAllowed, fault
 from trueup.testing.engines import READER, free_ports
 from trueup.testing.expect import content, create, look, read, rows, source_of
-from trueup.testing.proxy import ANY, CutAnswer, DropAnswer, FaultProxy, Hang, Rule, TruncatedListing, s3_error
+from trueup.testing.proxy import ANY, Before, CutAnswer, DropAnswer, FaultProxy, Hang, Rule, TruncatedListing, s3_error
 
 SAID = """\
 {kind} ({state}) at write => S3Error {{ code: "{code}", message: "the service's words", resource: "/b/k" }}
@@ -258,3 +258,28 @@ async def test_throttling_says_how_long_to_wait(strong_s3: Service, opened: Open
         with pytest.raises(Throttled) as caught:
             await service.store("p").probe()
     assert caught.value.after_seconds == 3
+
+
+@pytest.mark.engine
+async def test_a_copy_that_cannot_be_looked_at_does_not_stay_in_the_trash(strong_s3: Service, opened: Opened) -> None:
+    plain = opened(strong_s3)
+    token = await create(plain, Key("k"), b"old")
+    rule = Rule(s3_error("InternalError"), method="HEAD", path=r"/\.trueup/trash/", times=1)
+    async with harmed(strong_s3, rule) as service:
+        store = service.store(plain.place.prefix.rstrip("/"))
+        with pytest.raises(Unavailable):
+            await store.write(Key("k"), source_of(b"new"), expect=token, trash=Trash("r1"))
+    assert await read(plain, Key("k")) == b"old"
+    assert await plain.kept() == []
+
+
+@pytest.mark.engine
+async def test_of_two_who_make_the_same_move_at_once_none_loses_the_object(strong_s3: Service, opened: Opened) -> None:
+    plain = opened(strong_s3)
+    token = await create(plain, Key("a"), b"text")
+    bucket = plain._bucket
+    rule = Rule(Before(lambda _: bucket.delete("a")), method="DELETE", path="/a$", times=1)  # the other was faster
+    async with harmed(strong_s3, rule) as service:
+        with pytest.raises(PreconditionFailed):
+            await service.store(plain.place.prefix.rstrip("/")).move(Key("a"), Key("b"), expect=token)
+    assert [item.key for item in await plain.kept()] == ["b"]

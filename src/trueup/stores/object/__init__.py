@@ -43,11 +43,12 @@ from trueup.protocols import (
     Written,
     in_turn,
 )
-from trueup.stores.object.bucket import Bucket, Head, gone_is_changed, only_if
+from trueup.stores.object.bucket import TICK_NS, Bucket, Head, gone_is_changed, made_ns, only_if
 from trueup.stores.object.connect import Place, connect, environment
 from trueup.stores.object.errors import NoBucket
 from trueup.stores.object.lease import LEASE_SECONDS, Lease
 from trueup.stores.object.listing import Pages
+from trueup.stores.object.mover import Mover
 from trueup.stores.object.names import RESERVED, problem
 from trueup.stores.object.probe import Abilities, Prober
 from trueup.stores.object.scan import Scan
@@ -93,7 +94,7 @@ class ObjectStore:
         self._prober = Prober(self._bucket, unique, clock, self._memory)
         self._bin = Bin(self._bucket, clock, unique)
         self._ours = Ours()
-        self._copies: dict[tuple[Key, Key, Token], Token] = {}
+        self._mover = Mover(self._bucket, self._bin)
         self._slashed = 0
         self._described: tuple[tuple[Abilities, int, bool], Properties] | None = None
         self._disorder = f"object disorder {place.service}"
@@ -115,6 +116,8 @@ class ObjectStore:
             refuses_lost_races=known.refuses,
             names=Names(self._problem, fold_case=bool(known.folds_case), fold_unicode=bool(known.folds_unicode)),
             notices=(*known.notices(), *_about_slashes(slashed)),
+            tick_ns=TICK_NS,
+            made_ns=made_ns,
             complete_rows=False,
             tokens_name_content=self.place.scheme == "s3" if known.md5 is None else known.md5,
             digests_as_tokens="md5",
@@ -305,50 +308,7 @@ class ObjectStore:
         self._refuse_name(origin)
         self._refuse_name(target)
         self._refuse_no_version(origin, expect)
-        again = (origin, target, expect) in self._copies
-        copied = self._copied(origin, target, expect)
-        try:
-            self._remove(origin, expect, None)
-        except PreconditionFailed:  # not so after any other error: then the copy may be all that is left
-            if not again or self._bucket.head(origin) is not None:
-                self._copies.pop((origin, target, expect), None)
-                self._take_back(target, copied)
-                raise
-        self._copies.pop((origin, target, expect), None)
-        return Written(copied)
-
-    def _take_back(self, target: Key, copied: Token) -> None:
-        """Remove a copy that nobody wants after all; another attempt at the move would not know it for ours."""
-        for _ in range(3):
-            try:
-                return self._bucket.delete(target, only_if(copied))
-            except PreconditionFailed:
-                return None
-            except StoreError as error:
-                if not error.retryable:
-                    raise
-        return None
-
-    def _copied(self, origin: Key, target: Key, expect: Token) -> Token:
-        """Copy the expected version to the new name, unless an earlier attempt did; the version there."""
-        there = self._bucket.head(target)
-        if there is not None:
-            ours = self._copies.get((origin, target, expect))
-            if there.token != (ours or expect) or ours is None:
-                raise PreconditionFailed(f"{target} is there already")
-            return there.token
-        self._copies[origin, target, expect] = Token("")  # it may arrive even if no answer does
-        with gone_is_changed(origin):
-            self._bucket.copy(origin, target)
-        there = self._bucket.head(target)
-        now = self._bucket.head(origin) if there is None or there.token != expect else None
-        if there is None or (there.token != expect and (now is None or now.token != expect)):
-            if there is not None:
-                self._take_back(target, there.token)
-            self._copies.pop((origin, target, expect), None)
-            raise PreconditionFailed(f"{origin} was changed meanwhile")
-        self._copies[origin, target, expect] = there.token
-        return there.token
+        return Written(self._mover.move(origin, target, expect, remove=lambda: self._remove(origin, expect, None)))
 
     async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
         """As `trueup.protocols.Write.batch`."""

@@ -22,6 +22,9 @@ T = TypeVar("T")
 TIMEOUT_SECONDS = 300.0
 """For one request; a listing's page and a look have a fifth of it."""
 
+TICK_NS = 2_000_000_000
+"""Services tell times in whole seconds."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -135,7 +138,17 @@ def gone_is_changed(key: str) -> Iterator[None]:
 def token_of(told: Any) -> Token:
     """The version: the ETag without its quotes, else size and time, which no request can be made conditional on."""
     etag = (told.etag or "").removeprefix("W/").strip('"')
-    return Token(etag or f"~{told.content_length:x}-{_time_ns(told):x}")
+    return Token(etag) if etag else timed_token(told.content_length, _time_ns(told))
+
+
+def timed_token(size: int, modified_ns: int) -> Token:
+    """The version where the service names none."""
+    return Token(f"~{size:x}-{modified_ns:x}")
+
+
+def made_ns(token: Token) -> int:
+    """When a version without an ETag was made, by the service's clock; 0 for one that has an ETag."""
+    return int(token.rpartition("-")[2], 16) if token.startswith("~") else 0
 
 
 def _matching(token: Token | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from trueup.core.model import OPAQUE_TOKEN, Key, Kind, Row, Token
 from trueup.protocols import Filter
+from trueup.stores.object.bucket import timed_token
 from trueup.stores.object.connect import Place
 from trueup.stores.object.listing import Everything, Listed
 from trueup.stores.object.names import RESERVED
@@ -44,7 +45,7 @@ class Scan:
                 return None
             if self._filter.excludes_size(size):
                 return (raw, OPAQUE_TOKEN, Kind.FILTERED, size, 0, None, "excluded by size")
-        version = Token(token or f"~{size:x}-{modified_ns:x}")
+        version = Token(token) if token else timed_token(size, modified_ns)
         return (raw, version, Kind.FILE, size, modified_ns, None, "")
 
     def _opaque(self, raw: bytes, size: int) -> Row | None:

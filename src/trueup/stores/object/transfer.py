@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -40,7 +40,13 @@ class Digests:
 
 
 class Tally:
-    """Counts and hashes what passes, and says whether it is what was promised."""
+    """Counts and hashes what passes, and says whether it is what was promised.
+
+    Args:
+        key: Of the object, for messages.
+        source: What was promised.
+        part_bytes: Size of the parts that the ETag is made of; 0: nobody asks for it.
+    """
 
     def __init__(self, key: str, source: Source, part_bytes: int) -> None:
         self._key = key
@@ -67,7 +73,7 @@ class Tally:
         if self.length > self._source.size:
             raise Corrupt(f"{self._key} is longer than the {self._source.size} bytes that were promised")
         view = memoryview(chunk)
-        while view:
+        while view and self._part_bytes:
             piece = view[: self._part_left]
             self._part.update(piece)
             self._part_left -= len(piece)
@@ -194,7 +200,8 @@ class Upload:
         """In parts; an error leaves the upload open on the service, invisible, until its rule for such things."""
         size = part_bytes(self.source.size)
         known = Source(self.source.open, self.source.size, self.digests.fingerprint)
-        tally, part = Tally(self.key, known, size), bytearray()
+        token = self.digests.token
+        tally, part = Tally(self.key, known, 0 if token else size), bytearray()
         file = bucket.writer(self.key, metadata, condition, chunk=size, concurrent=PARTS)
         with self.source.open() as chunks:
             for chunk in chunks:
@@ -209,7 +216,7 @@ class Upload:
         begins()
         with bucket.doing(self.key):
             file.close()
-        return digests
+        return replace(digests, token=token) if token else digests
 
     def _write(self, bucket: Bucket, file: Any, data: bytes) -> None:
         with bucket.doing(self.key):

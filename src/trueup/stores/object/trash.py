@@ -17,6 +17,8 @@ from trueup.stores.object.names import RESERVED
 _ASTRAY = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 
 FOLDER = f"{RESERVED}/trash/"
+LEFTOVER_RUN = "leftover"
+"""Run id of what is kept to be on the safe side."""
 
 
 class Bin:
@@ -36,15 +38,22 @@ class Bin:
             PreconditionFailed: If another version is there.
         """
         handle = f"{trash.run}/{self._clock.now_ns():016x}-{self._unique()}/{key}"
-        with gone_is_changed(key):
-            self._bucket.copy(key, FOLDER + handle)
+        try:
+            with gone_is_changed(key):
+                self._bucket.copy(key, FOLDER + handle)
+            self._verify(key, version, handle)
+        except StoreError:
+            self.discard(handle)  # nothing has been replaced yet
+            raise
+        return handle
+
+    def _verify(self, key: Key, version: Token, handle: str) -> None:
+        """Raise unless it is the expected version that was copied."""
         copy = self._bucket.head(FOLDER + handle)
         if copy is None or copy.token != version:  # a copy of an object in parts may bear another ETag
             now = self._bucket.head(key)
             if copy is None or now is None or now.token != version:
-                self.discard(handle)
                 raise PreconditionFailed(f"{key} was changed meanwhile")
-        return handle
 
     def discard(self, handle: str) -> None:
         """Its original was not replaced after all."""
