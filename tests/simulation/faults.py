@@ -10,13 +10,13 @@ from typing import Protocol
 from tests.simulation.story import Trouble
 from tests.simulation.witness import Acting, Witness
 
-from trueup.core.errors import StoreError, TimedOut, Unavailable
+from trueup.core.errors import AccessDenied, NoSpace, StoreError, TimedOut, Unavailable
 from trueup.core.model import Key, Row, Token, is_directory
 from trueup.engine.wrap import Wrapper
 from trueup.protocols import Properties, Source, Store, Trash, Written
 from trueup.stores.memory import MemoryStore
 from trueup.stores.memory.state import fetch
-from trueup.testing.faulty import Call, Fault
+from trueup.testing.faulty import Call, Fault, Harm
 
 EFFECTS = frozenset({"write", "remove", "move", "make_directory"})
 
@@ -59,8 +59,10 @@ class Troubles:
 
     def _fault(self, trouble: Trouble, side: str, call: Call) -> Fault:
         harms = sorted(call.harms)
-        error: type[StoreError] = TimedOut if trouble.pick % 3 == 0 else Unavailable
         harm = harms[trouble.pick % len(harms)]
+        # Whether it has happened is in doubt after two errors only; the others say that nothing has.
+        errors = (Unavailable, TimedOut) if harm is Harm.AFTER else (Unavailable, TimedOut, NoSpace, AccessDenied)
+        error: type[StoreError] = errors[trouble.pick // 7 % len(errors)]
         fault = Fault(harm, error, trouble.part, trouble.pick % 3, (None, 0.0, 0.25)[trouble.pick % 3])
         self.injected += 1
         if call.name == "scan":
@@ -141,6 +143,7 @@ class Watched(Wrapper):
         *,
         locks: bool,
         ordered: bool,
+        complete_rows: bool,
     ) -> None:
         super().__init__(inner)
         self._place = place
@@ -148,7 +151,7 @@ class Watched(Wrapper):
         self._witness = witness
         self._say = say
         self._locks = locks
-        self._properties = replace(inner.properties, ordered=ordered)
+        self._properties = replace(inner.properties, ordered=ordered, complete_rows=complete_rows)
 
     @property
     def properties(self) -> Properties:
@@ -156,14 +159,14 @@ class Watched(Wrapper):
         return self._properties
 
     async def scan(self) -> AsyncIterator[list[Row]]:
-        """In no order, if so."""
-        batches = [batch async for batch in self.inner.scan()] if not self._properties.ordered else None
-        if batches is None:
+        """In no order, or without times, if so."""
+        if self._properties.ordered:
             async for batch in self.inner.scan():
-                yield batch
+                yield batch if self._properties.complete_rows else [_bare(row) for row in batch]
             return
-        for batch in reversed(batches):
-            yield list(reversed(batch))
+        for batch in reversed([batch async for batch in self.inner.scan()]):
+            rows = list(reversed(batch))
+            yield rows if self._properties.complete_rows else [_bare(row) for row in rows]
 
     def _saw(self, what: str) -> None:
         for change in self._witness.look(self._place, self._who) or ["no change"]:
@@ -216,6 +219,11 @@ class Watched(Wrapper):
     def hold(self, holder: str) -> AbstractAsyncContextManager[None]:
         """A place that cannot lock lets everybody in."""
         return self.inner.hold(holder) if self._locks else _nothing_held()
+
+
+def _bare(row: Row) -> Row:
+    """What a listing of a bucket tells: neither time nor mode."""
+    return (*row[:4], 0, None, row[6])
 
 
 @asynccontextmanager

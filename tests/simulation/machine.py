@@ -278,6 +278,7 @@ class Life:
             self.say,
             locks=setting.locks or place != SHARED,
             ordered=setting.ordered or place != SHARED,
+            complete_rows=setting.complete_rows or place != SHARED,
         )
         shaky = Shaky(watched, side, self.troubles, self) if self.visit.troubles else watched
         decide = Faulty(shaky, decide=lambda call: self.troubles.decide(side, call), clock=clock)

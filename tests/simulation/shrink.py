@@ -38,8 +38,10 @@ def _shorter(story: Story) -> Iterator[Story]:
             yield replace(story, steps=(*steps[:n], less, *steps[n + 1 :]))
     for n in range(len(story.files)):
         yield replace(story, files=story.files[:n] + story.files[n + 1 :])
-    plain = replace(story.setting, skews=(), tick_ns=0, free_fingerprints=False, ordered=True, locks=True)
-    for name in ("skews", "tick_ns", "free_fingerprints", "ordered", "locks"):
+    plain = replace(
+        story.setting, skews=(), tick_ns=0, free_fingerprints=False, ordered=True, complete_rows=True, locks=True
+    )
+    for name in ("skews", "tick_ns", "free_fingerprints", "ordered", "complete_rows", "locks"):
         if getattr(story.setting, name) != getattr(plain, name):
             yield replace(story, setting=replace(story.setting, **{name: getattr(plain, name)}))
 

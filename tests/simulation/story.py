@@ -97,6 +97,7 @@ class Setting:
     tick_ns: int = 0
     free_fingerprints: bool = False
     ordered: bool = True
+    complete_rows: bool = True
     locks: bool = True
     """Whether the shared side keeps a second machine away."""
     skews: tuple[tuple[str, float], ...] = ()
@@ -202,6 +203,7 @@ class _Author:
             tick_ns=tick_ns,
             free_fingerprints=random.random() < 0.2,
             ordered=random.random() < 0.95,
+            complete_rows=random.random() < 0.7,
             locks=random.random() < 0.5,
             skews=tuple((machine, random.uniform(-7200, 7200)) for machine in skewed),
         )
@@ -234,12 +236,12 @@ class _Author:
         machines = list(setting.machines)
         random.shuffle(machines)
         together = machines if random.random() < 0.7 else machines[:1]
-        return Step(acts, jumps, tuple(self.visit(machine, places) for machine in together))
+        return Step(acts, jumps, tuple(self.visit(machine, setting) for machine in together))
 
-    def visit(self, machine: str, places: tuple[str, ...]) -> Visit:
-        random = self.random
+    def visit(self, machine: str, setting: Setting) -> Visit:
+        random, places = self.random, self.places(setting)
         what = random.choices(["run", "undo", "apply"], [8, 1, 1])[0]
-        troubles = tuple(self.trouble() for _ in range(random.choice([0, 0, 1, 2, 5])))
+        troubles = tuple(self.trouble(setting) for _ in range(random.choice([0, 0, 1, 2, 5])))
         acts = tuple(
             (random.randint(1, 80), self.act(random.choice(places), aimed=True))
             for _ in range(random.choice([0, 0, 1, 2, 4]))
@@ -247,9 +249,11 @@ class _Author:
         crash_at = random.randint(1, 400) if random.random() < 0.35 else None
         return Visit(machine, what, random.randrange(2**32), troubles, tuple(sorted(acts, key=_moment)), crash_at)
 
-    def trouble(self) -> Trouble:
+    def trouble(self, setting: Setting) -> Trouble:
         random = self.random
-        return Trouble(random.randint(1, 45), random.choice(HARMS), random.randrange(1000), random.random())
+        # A store that lies about a sibling, and no trash: nobody could save that.
+        harms = HARMS if setting.policy.keep is Keep.ALL else HARMS[:-1]
+        return Trouble(random.randint(1, 45), random.choice(harms), random.randrange(1000), random.random())
 
 
 def _moment(pair: tuple[int, Act]) -> int:

@@ -24,7 +24,7 @@ from trueup.core.model import (
     is_directory,
 )
 from trueup.core.plan import Phase, Plan
-from trueup.core.reconcile import is_sibling
+from trueup.core.reconcile import is_sibling, other
 from trueup.core.strategy import Conflict, Keep, Policy
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
@@ -186,7 +186,9 @@ class Witness:
         )
         if old.token not in seen.expects[side, old.key]:
             self.wrong("9", f"{what}, which its plan had not seen")
-        if undoing and old.token not in place.ours:
+        # What was there already, and just what was to be written, counts as written.
+        there = self.places[who.places[other(side)]].held[old.key].values()
+        if undoing and old.token not in place.ours and not any(self.digest(old.data) in held for held in there):
             self.wrong("9", f"{what}, which is not what the engine wrote, to take that back")
         known = self._known(who, old)
         racy = len(place.held[old.key][old.token]) > 1
@@ -204,7 +206,7 @@ class Witness:
             self.wrong("1", f"{what} and did not keep it")
         if who.policy.keep is Keep.NONE or known:
             return
-        if not any(old.data in other.contents() for other in self.places.values()):
+        if not any(old.data in one.contents() for one in self.places.values()):
             self.wrong("1", f"{what}: the version is lost")
 
     def _known(self, who: Acting, old: Node) -> bool:
@@ -261,7 +263,7 @@ class Witness:
             if local.get(key) == remote.get(key):
                 continue
             if key not in reported:
-                if not any(key.startswith(f"{other}/") for other in reported):
+                if not any(key.startswith(f"{above}/") for above in reported):
                     self.wrong("4", f"{who.name} says nothing of {key}, which differs")
             elif reported[key] not in allowed:
                 self.wrong("4", f"{who.name} leaves {key} as {reported[key]} under {who.policy}")
