@@ -17,7 +17,7 @@ from tests.simulation.shrink import shrink
 from tests.simulation.story import Act, Step, Story, Trouble, Visit
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 1200
+SEEDS = 1000
 SOME = 40
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("simulation")]
