@@ -128,8 +128,8 @@ MUTANTS = (
     Mutant(
         "racy timestamps are trusted",
         "engine/agree.py",
-        "if not tick_ns or token == DIRECTORY_TOKEN or modified_ns < observed_ns - tick_ns:",
-        "if observed_ns or modified_ns or tick_ns:",
+        "return token if since_ns < observed_ns - properties.tick_ns else UNTRUSTED",
+        "return token if since_ns < observed_ns or since_ns else UNTRUSTED",
     ),
     Mutant(
         "the direction is not asked",
