@@ -11,7 +11,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix azurite docs bench clean
+.PHONY: help demo test check fix azurite docs bench simulate mutants clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -46,6 +46,13 @@ docs: $(DEV) ## Write what the documentation takes from the code: reference, out
 
 bench: $(DEV) ## Measure against the peers
 	$(BIN)/python benchmarks/run.py
+
+SEEDS ?= 2000
+simulate: $(DEV) ## Tell SEEDS=2000 made-up stories of faults, crashes and other people's edits; nothing may get lost
+	PYTHONPATH=src:. $(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs $$(nproc)
+
+mutants: $(DEV) ## Put faults into the engine, one after the other: the stories must catch each
+	PYTHONPATH=src:. $(BIN)/python -m tests.simulation.mutants
 
 clean: ## Remove .venv and everything that tools left behind
 	rm -rf $(VENV) .azurite build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
