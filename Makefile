@@ -1,7 +1,6 @@
 # Each target installs what it needs into .venv and .azurite; a second run installs nothing.
 
 PYTHON ?= python3
-ROUNDS ?= 200
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -12,7 +11,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix azurite docs bench blackbox compare clean
+.PHONY: help demo test check fix azurite docs bench blackbox compare simulate mutants clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -48,12 +47,20 @@ docs: $(DEV) ## Write what the documentation takes from the code: reference, out
 bench: $(DEV) ## Measure against the peers
 	$(BIN)/python benchmarks/run.py
 
+ROUNDS ?= 200
 blackbox: $(DEV) ## Play ROUNDS=200 rounds of edits, kills and faults; RECORD=1 keeps the figures
-	$(BIN)/python -m tests.blackbox.run --rounds $(ROUNDS) $(if $(RECORD),--record)
+	PYTHONPATH=src:. $(BIN)/python -m tests.blackbox.run --rounds $(ROUNDS) $(if $(RECORD),--record)
 
 compare: $(DEV) ## Play the scenarios with the peers too, and write docs/comparison.md
 	@command -v unison >/dev/null || $(INSTALL) unison || echo 'Without unison.' >&2
-	$(BIN)/python -m benchmarks.compare.run
+	PYTHONPATH=src:. $(BIN)/python -m benchmarks.compare.run
+
+SEEDS ?= 2000
+simulate: $(DEV) ## Tell SEEDS=2000 made-up stories of faults, crashes and other people's edits; nothing may get lost
+	PYTHONPATH=src:. $(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs $$(nproc)
+
+mutants: $(DEV) ## Put faults into the engine, one after the other: the stories must catch each
+	PYTHONPATH=src:. $(BIN)/python -m tests.simulation.mutants
 
 clean: ## Remove .venv and everything that tools left behind
 	rm -rf $(VENV) .azurite build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -201,6 +201,13 @@ def test_deletions_elsewhere_do_not_wait_for_a_change_of_kind() -> None:
     assert {key: item.phase for key, item in items.items() if item.phase is Phase.CLEAR} == {"x/a": Phase.CLEAR}
 
 
+def test_what_a_bucket_holds_beside_the_file_stays_agreed() -> None:
+    world = World.of(["x/a"], {"x/a": "edited"}, {"x": "file", "x/a": "x/a"})
+    items = world.plan(Policy(conflict=Conflict.LOCAL_WINS))
+    assert [step.verb for item in items if item.key == "x/a" for step in item.steps] == [Verb.SAVE, Verb.PUT]
+    assert all(item.remote is None for item in items if item.phase is Phase.AGREE)
+
+
 def test_what_comes_back_below_a_new_directory_is_forgotten_first() -> None:
     world = World.of(["x/a", "x/b"], {"x/a": "edited", "x/b": "x/b"}, {"x": "file"})
     items = world.plan(Policy(conflict=Conflict.LOCAL_WINS))

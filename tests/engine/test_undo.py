@@ -270,3 +270,16 @@ async def test_an_undo_of_a_pull_writes_the_local_side_only(tmp_path: Path) -> N
     assert pair.live(pair.local) == {}
     assert pair.live(pair.remote) == {"a": b"one"}
     assert not (pair.remote / ".trueup").exists()
+
+
+async def test_an_undo_taken_back_does_not_remember_a_sibling_as_agreed(pair: Pair) -> None:
+    await agreed(pair)
+    conflict(pair)
+    pair.policy = replace(BACKUP, direction=Direction.PULL)
+    await pair.run()
+    await pair.undo()
+    await pair.undo()
+    plan = await pair.plan()
+    (sibling,) = [item for item in plan.items if ".conflict-" in item.key]
+    assert sibling.ancestor is None
+    assert reasons(plan)[sibling.key] == "only_local"

@@ -197,10 +197,32 @@ async def test_a_bucket_holds_what_no_file_system_can_and_says_that_it_is_unknow
 
 async def test_a_bucket_has_no_directories(clock: LogicalClock) -> None:
     store = MemoryStore(clock=clock, directories=False)
-    with pytest.raises(Unaddressable):
-        await store.make_directory(Key("d/"), expect=None, trash=None)
+    assert (await store.make_directory(Key("d/"), expect=None, trash=None)).token == DIRECTORY_TOKEN
+    assert (await store.remove(Key("d/"), expect=DIRECTORY_TOKEN, trash=None)).token is None
+    assert not await rows(store)
     with pytest.raises(ValueError, match="no directories"):
         store.put_directory("d/")
+
+
+async def test_in_a_bucket_a_directory_takes_the_place_of_a_file_by_its_removal(clock: LogicalClock) -> None:
+    store = MemoryStore(clock=clock, directories=False)
+    token = await create(store, Key("d"), b"1")
+    with pytest.raises(PreconditionFailed):
+        await store.make_directory(Key("d/"), expect=Token("another"), trash=Trash("r"))
+    made = await store.make_directory(Key("d/"), expect=token, trash=Trash("r"))
+    assert [item.handle for item in await store.kept()] == [made.kept]
+    assert not await rows(store)
+
+
+async def test_a_file_takes_the_place_of_a_directory_that_holds_nothing_but_directories(clock: LogicalClock) -> None:
+    store = MemoryStore(clock=clock)
+    store.put_directory("d/e/f/")
+    store.put("d/g/file", b"1")
+    with pytest.raises(PreconditionFailed):
+        await store.write(Key("d"), source_of(b"2"), expect=DIRECTORY_TOKEN, trash=None)
+    store.delete("d/g/file")
+    await store.write(Key("d"), source_of(b"2"), expect=DIRECTORY_TOKEN, trash=None)
+    assert [row[0] for row in await rows(store)] == [b"d"]
 
 
 async def test_a_key_whose_bytes_are_another_key_is_refused(clock: LogicalClock) -> None:

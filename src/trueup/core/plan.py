@@ -368,11 +368,13 @@ def _forgetting(items: Sequence[Item], builder: _Builder) -> Iterator[Item]:
     """What comes back below a file that becomes a directory is forgotten before that happens.
 
     Its absence there was the file's doing. A run that ends between the two would leave a directory without it, which
-    the next run could not tell from a deletion that somebody wants followed.
+    the next run could not tell from a deletion that somebody wants followed. A bucket may hold it beside the file:
+    then it was never absent, and stays agreed.
     """
     became = {s.id for item in items for s in item.steps if s.verb is Verb.REPLACE_KIND and s.value is None}
     for item in items:
-        if item.ancestor is not None and any(not became.isdisjoint(step.needs) for step in item.steps):
+        back = [step for step in item.steps if not became.isdisjoint(step.needs) and item.side(step.side) is None]
+        if item.ancestor is not None and back:
             yield builder.forget(item)
         yield item
 

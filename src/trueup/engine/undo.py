@@ -155,8 +155,8 @@ class _Undo:
         deletes = any(step.verb is Verb.DELETE for step in steps)
         replaces = any(step.verb is Verb.REPLACE_KIND for step in steps)
         phase = Phase.REPLACE if replaces else Phase.DELETE if deletes else Phase.WRITE
-        agreed = item.ancestor if key == item.key else None
-        return Item(key, reason, local, remote, item.ancestor, steps, phase, agreed)
+        agreed = item.ancestor if key == item.key else None  # nothing was agreed about a sibling
+        return Item(key, reason, local, remote, agreed, steps, phase, agreed)
 
     def _inverse_step(self, item: Item, step: Step, outcome: Outcome) -> list[Step]:
         written = DIRECTORY_TOKEN if outcome.token is None and is_directory(step.key) else outcome.token

@@ -346,11 +346,14 @@ class MemoryStore:
         return Written(node.token, fingerprint, kept)
 
     async def make_directory(self, key: Key, *, expect: Token | None, trash: Trash | None) -> Written:
-        """As `trueup.protocols.Write.make_directory`."""
-        self._refuse_write(key)
+        """As `trueup.protocols.Write.make_directory`; a bucket has none to make, but a file in its place goes."""
         if not is_directory(key):
             raise Unaddressable(f"{key!r} is not the name of a directory")
+        self._refuse_write(key if self._properties.directories else Key(key[:-1]))
         await self._turn()
+        if not self._properties.directories:
+            file = None if expect in (None, DIRECTORY_TOKEN) else self._version(Key(key[:-1]), expect)
+            return Written(DIRECTORY_TOKEN, None, self._take_out(file, trash))
         there = self._visible(key)
         if there is not None:
             return Written(DIRECTORY_TOKEN)
@@ -361,7 +364,7 @@ class MemoryStore:
 
     async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
         """As `trueup.protocols.Write.remove`."""
-        self._refuse_write(key)
+        self._refuse_write(key if self._properties.directories else Key(key.removesuffix("/")))
         await self._turn()
         if is_directory(key):
             directory = self._visible(key)
@@ -407,7 +410,7 @@ class MemoryStore:
         if (node.token if node is not None else None) != expect:
             raise PreconditionFailed(f"{key!r} was changed meanwhile")
         if node is not None and node.kind is Kind.DIRECTORY:
-            self._refuse_filled(node)
+            self._refuse_filled(node, but_directories=True)
         return node
 
     def _expected_still(self, key: Key, expect: Token | None, before: Node | None) -> Node | None:
@@ -426,17 +429,25 @@ class MemoryStore:
                 raise PreconditionFailed(f"a file is in the way of {key!r}", why=directory[:-1])
         return self._visible(key) or self._visible(Key(key + "/"))
 
-    def _refuse_filled(self, directory: Node) -> None:
-        folded = self._names.folded(directory.key)
-        if any(name != folded and name.startswith(folded) for name in self.state.nodes):
+    def _refuse_filled(self, directory: Node, *, but_directories: bool = False) -> None:
+        below = [self.state.nodes[name] for name in self._below(directory)]
+        if any(node.kind is not Kind.DIRECTORY or not but_directories for node in below):
             raise PreconditionFailed(f"{directory.key!r} is not empty")
 
+    def _below(self, directory: Node) -> list[str]:
+        folded = self._names.folded(directory.key)
+        return [name for name in self.state.nodes if name != folded and name.startswith(folded)]
+
     def _take_out(self, node: Node | None, trash: Trash | None) -> str | None:
-        """Remove a version, into the trash; its handle there. A directory has no content to keep."""
+        """Remove a version, into the trash; its handle there. A directory, and those in it, have no content to keep."""
         if node is None:
             return None
         self.state.nodes.pop(self._names.folded(node.key), None)
-        if trash is None or node.kind is Kind.DIRECTORY:
+        if node.kind is Kind.DIRECTORY:
+            for name in self._below(node):
+                del self.state.nodes[name]
+            return None
+        if trash is None:
             return None
         return self._keep(trash.run, node.key, node.data)
 

@@ -1,0 +1,131 @@
+"""From seeds to figures: tell each story, and shrink what fails."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tests.simulation import story as stories
+from tests.simulation.shrink import shrink
+from tests.simulation.story import Story
+from tests.simulation.world import SHM, Told, tell
+
+from trueup.core.model import Key
+from trueup.engine.state import DATABASE, State
+
+COLLECT = 40
+"""Garbage is collected after so many stories, between them: when, must not depend on the machine."""
+
+
+@dataclass
+class Result:
+    """What came of some seeds."""
+
+    seeds: int = 0
+    figures: Counter[str] = field(default_factory=Counter)
+    broken: list[tuple[int, str]] = field(default_factory=list)
+    """Seeds, and what was broken first."""
+
+    def add(self, other: Result) -> None:
+        """Both together."""
+        self.seeds += other.seeds
+        self.figures += other.figures
+        self.broken += other.broken
+
+
+@contextmanager
+def quiet_process() -> Iterator[Path]:
+    """A process that tells stories and does nothing else; yields a state database to copy.
+
+    What dies in a story is ended when the story is over, and what it still has to say concerns nobody.
+    """
+    hook = sys.unraisablehook
+    directory = Path(tempfile.mkdtemp(prefix="trueup-template-", dir=SHM if SHM.is_dir() else None))
+    State(directory).close()
+    gc.disable()
+    try:
+        sys.unraisablehook = lambda _: None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            warnings.simplefilter("ignore", ResourceWarning)
+            yield directory / DATABASE
+            gc.collect()
+    finally:
+        sys.unraisablehook = hook
+        gc.enable()
+        shutil.rmtree(directory)
+
+
+def run(seeds: Iterable[int], template: Path, *, stop_at: int | None = None, seconds: float | None = None) -> Result:
+    """Tell the stories of these seeds.
+
+    Args:
+        seeds: The seeds.
+        template: As for `tell`.
+        stop_at: End after so many failures.
+        seconds: End after so long.
+    """
+    result = Result()
+    began = time.monotonic()
+    for seed in seeds:
+        told = judge(stories.write(seed), template)
+        result.seeds += 1
+        result.figures += told.figures
+        if told.broken:
+            result.broken.append((seed, told.broken[0]))
+            if stop_at is not None and len(result.broken) >= stop_at:
+                break
+        if result.seeds % COLLECT == 0:
+            gc.collect()
+        if seconds is not None and time.monotonic() - began > seconds:
+            break
+    return result
+
+
+def judge(story: Story, template: Path) -> Told:
+    """Tell a story; one that only crashes is told a second time, without and in another order."""
+    told = tell(story, template=template)
+    if not story.crashes_only or told.broken:
+        return told
+    calm = tell(stories.calm(story), template=template)
+    told.figures += calm.figures
+    if calm.broken:
+        return replace(calm, figures=told.figures)
+    if calm.ends != told.ends:
+        apart = {
+            place: {key: (told.ends[place].get(key), calm.ends[place].get(key)) for key in _apart(told, calm, place)}
+            for place in told.ends
+        }
+        told.broken.append(f"invariant 6 and 11: with and without crashes the ends differ: {apart}")
+    return told
+
+
+def _apart(one: Told, other: Told, place: str) -> list[Key]:
+    mine, theirs = one.ends[place], other.ends[place]
+    return [key for key in sorted(mine.keys() | theirs.keys()) if mine.get(key) != theirs.get(key)]
+
+
+def shortest(seed: int, template: Path) -> Told:
+    """The shortest story that fails as the seed's does."""
+    first = judge(stories.write(seed), template)
+    kind = kind_of(first.broken[0])
+
+    def fails(story: Story) -> bool:
+        broken = judge(story, template).broken
+        return bool(broken) and kind_of(broken[0]) == kind
+
+    return judge(shrink(first.story, fails), template)
+
+
+def kind_of(broken: str) -> str:
+    """Which invariant."""
+    return broken.split(":", 1)[0]

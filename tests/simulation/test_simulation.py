@@ -1,0 +1,67 @@
+"""The engine in a world that a seed makes up: faults, crashes, other machines, other people; nothing gets lost.
+
+More seeds: ``make simulate SEEDS=100000``; one of them, step by step: ``python -m tests.simulation --seed 7 --trace``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.simulation import story
+from tests.simulation.shrink import shrink
+from tests.simulation.story import Act, Step, Story, Trouble, Visit
+
+ROOT = Path(__file__).parents[2]
+SEEDS = 1000
+SOME = 40
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("simulation")]
+
+
+def simulate(*arguments: str, hashes: int = 0) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: stories end what they leave behind by force, and collect garbage when they like."""
+    command = [sys.executable, "-m", "tests.simulation", *arguments]
+    paths = [str(ROOT / "src"), str(ROOT), *sys.path]
+    env = os.environ | {"PYTHONHASHSEED": str(hashes), "PYTHONPATH": os.pathsep.join(paths)}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=600)
+
+
+@pytest.mark.timeout(600)
+def test_no_seed_breaks_an_invariant() -> None:
+    done = simulate("--seeds", str(SEEDS))
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert f"{SEEDS} seeds" in done.stdout.splitlines()[-1]
+
+
+@pytest.mark.timeout(300)
+def test_the_same_seed_tells_the_same_story_byte_for_byte() -> None:
+    first, second = (simulate("--seeds", str(SOME), "--traces", hashes=hashes) for hashes in (1, 2))
+    assert first.returncode == second.returncode == 0, first.stderr[-2000:]
+    assert first.stdout.count("seed ") >= SOME
+    assert first.stdout == second.stdout
+
+
+def test_a_story_that_fails_is_shrunk_to_what_matters() -> None:
+    needed = Act("delete", "A", 3)
+    crash = Visit(
+        "A", crash_at=20, troubles=(Trouble(1, "fault"), Trouble(2, "lie")), acts=((4, Act("write", "A", 1)),)
+    )
+    told = story.write(7)
+    long = replace(told, steps=(*told.steps, Step((needed, Act("touch", "shared", 1)), (("A", 5.0),), (crash,))))
+
+    def fails(shorter: Story) -> bool:
+        visits = [visit for step in shorter.steps for visit in step.visits]
+        return any(needed in step.acts for step in shorter.steps) and any(v.crash_at == 20 for v in visits)
+
+    short = shrink(long, fails)
+    assert not short.files
+    assert short.steps == (Step((needed,), (), (Visit("A", crash_at=20),)),)
+
+
+def test_every_seed_is_another_story() -> None:
+    assert len({story.write(seed) for seed in range(200)}) == 200
