@@ -52,7 +52,7 @@ blackbox: $(DEV) ## Play ROUNDS=200 rounds of edits, kills and faults; RECORD=1 
 	PYTHONPATH=src:. $(BIN)/python -m tests.blackbox.run --rounds $(ROUNDS) $(if $(RECORD),--record)
 
 compare: $(DEV) ## Play the scenarios with the peers too, and write docs/comparison.md
-	@command -v unison >/dev/null || $(INSTALL) unison || echo 'Without unison.' >&2
+	@command -v unison >/dev/null || { $(INSTALL) unison; } || echo 'Without unison.' >&2
 	PYTHONPATH=src:. $(BIN)/python -m benchmarks.compare.run
 
 SEEDS ?= 2000
