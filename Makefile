@@ -11,7 +11,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix azurite docs bench simulate mutants clean
+.PHONY: help demo test check fix azurite docs bench blackbox compare simulate mutants clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -46,6 +46,14 @@ docs: $(DEV) ## Write what the documentation takes from the code: reference, out
 
 bench: $(DEV) ## Measure against the peers
 	$(BIN)/python benchmarks/run.py
+
+ROUNDS ?= 200
+blackbox: $(DEV) ## Play ROUNDS=200 rounds of edits, kills and faults; RECORD=1 keeps the figures
+	PYTHONPATH=src:. $(BIN)/python -m tests.blackbox.run --rounds $(ROUNDS) $(if $(RECORD),--record)
+
+compare: $(DEV) ## Play the scenarios with the peers too, and write docs/comparison.md
+	@command -v unison >/dev/null || { $(INSTALL) unison; } || echo 'Without unison.' >&2
+	PYTHONPATH=src:. $(BIN)/python -m benchmarks.compare.run
 
 SEEDS ?= 2000
 simulate: $(DEV) ## Tell SEEDS=2000 made-up stories of faults, crashes and other people's edits; nothing may get lost

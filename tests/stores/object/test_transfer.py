@@ -11,11 +11,14 @@ from tests.services import Service
 from tests.stores.object.conftest import Opened
 
 from trueup.core.errors import Corrupt, PreconditionFailed
-from trueup.core.model import Key
+from trueup.core.model import Key, Token
 from trueup.protocols import Trash
 from trueup.stores.object import ObjectStore
-from trueup.stores.object.transfer import MIB, SMALL_BYTES, Tally, part_bytes
+from trueup.stores.object.transfer import MIB, SMALL_BYTES, Tally, _verified, part_bytes
+from trueup.testing.engines import KEYS
 from trueup.testing.expect import content, fingerprint_of, look, raising, source_of
+from trueup.testing.proxy import FaultProxy, FlipAnswer, Rule
+from trueup.testing.sigv4 import call
 
 A = Key("a")
 LARGE = bytes(range(256)) * (80 * 1024)  # 20 MiB
@@ -89,6 +92,45 @@ async def test_a_large_source_that_breaks_its_promise_changes_nothing(store: Obj
     assert await store.stat(A) is None
 
 
+def told_twice(first: bytes, second: bytes, token: str) -> bytes:
+    """What a reader gets whose first and second fetch bring these."""
+    answers = iter([first, second])
+    return b"".join(_verified(lambda: iter([next(answers)]), "a", Token(token)))
+
+
+def test_content_that_is_not_what_its_etag_names_has_to_come_twice_in_the_same_way() -> None:
+    right, wrong = b"plain object", b"plain objdct"
+    md5 = hashlib.md5(right, usedforsecurity=False).hexdigest()
+    assert told_twice(right, b"not asked for", md5) == right
+    for second in (right, b"harmed again"):
+        with pytest.raises(Corrupt):
+            told_twice(wrong, second, md5)
+    assert told_twice(right, right, "0" * 32) == right, "encrypted by a key service"
+    assert told_twice(right, b"not asked for", f"{md5}-2") == right, "put together from parts"
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("size", [1_000, len(LARGE)])
+async def test_a_turned_bit_in_what_another_tool_has_written_is_noticed(
+    strong_s3: Service, opened: Opened, size: int
+) -> None:
+    def plain() -> None:
+        with FaultProxy(strong_s3.endpoint) as proxy:
+            store = opened(Service(proxy.endpoint, strong_s3.bucket))
+            path, body = f"/{strong_s3.bucket}/{store.place.prefix}a", LARGE[:size]
+            assert call(strong_s3.endpoint, KEYS, "PUT", path, body=body).status == 200
+            entry = store._stat(A)
+            assert entry is not None
+            source = store.source(A, entry)
+            with source.open() as chunks:
+                assert b"".join(chunks) == body
+            harm = Rule(FlipAnswer(), method="GET", path=f"^{path}$", times=1)
+            with proxy.rule(harm), pytest.raises(Corrupt), source.open() as chunks:
+                b"".join(chunks)
+
+    await to_thread.run_sync(plain)  # everything in it blocks
+
+
 @pytest.mark.engine
 async def test_a_version_that_is_replaced_while_its_ranges_are_fetched_is_not_mixed(
     strong_s3: Service, opened: Opened
@@ -112,7 +154,7 @@ import resource, sys
 from contextlib import contextmanager
 import anyio
 from tests.services import Service
-from trueup.core.model import Key
+from trueup.core.model import Key, Token
 from trueup.protocols import Source
 
 CHUNK, TIMES = bytes(range(256)) * 4096, 256

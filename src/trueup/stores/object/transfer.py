@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from blake3 import blake3
 
@@ -26,6 +28,7 @@ RANGES = 8
 """Fetched ahead at once."""
 PARTS = 4
 """Sent at once."""
+_MAYBE_MD5: Final = re.compile("[0-9a-f]{32}")
 MOST_PARTS = 10_000
 """As Amazon S3 allows."""
 
@@ -249,9 +252,34 @@ def _chunks(bucket: Bucket, key: str, token: Token, size: int, *, able: Callable
         sure = able(key) and not token.startswith("~")
         if not sure:
             _check(bucket, key, token)
-        yield from _small(bucket, key, token) if size <= SMALL_BYTES else _large(bucket, key, token)
+        fetch = _small if size <= SMALL_BYTES else _large
+        yield from _verified(partial(fetch, bucket, key, token), key, token)
         if not sure:
             _check(bucket, key, token)
+
+
+def _verified(fetch: Callable[[], Iterator[bytes]], key: str, token: Token) -> Iterator[bytes]:
+    """What is fetched; if the version could be its MD5 and is not, it has to come twice in the same way.
+
+    An object that another tool has written promises nothing but its ETag. That may be of 32 digits and no MD5: so it
+    is where a key service encrypts ("Common response headers" in the Amazon S3 API reference).
+
+    Raises:
+        Corrupt: After the last chunk, if other bytes came the second time.
+    """
+    if _MAYBE_MD5.fullmatch(token) is None:
+        yield from fetch()
+        return
+    first, second = _md5(), _md5()
+    for chunk in fetch():
+        first.update(chunk)
+        yield chunk
+    if first.hexdigest() == token:
+        return
+    for chunk in fetch():
+        second.update(chunk)
+    if first.digest() != second.digest():
+        raise Corrupt(f"{key} arrived with other content than its ETag names", why=f"{first.hexdigest()}, not {token}")
 
 
 def _check(bucket: Bucket, key: str, token: Token) -> None:
