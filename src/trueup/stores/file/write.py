@@ -228,7 +228,7 @@ class Folder:
         """As `trueup.protocols.Write.move`."""
         refuse_name(origin)
         refuse_name(target)
-        with place.translated(origin), place.parent(self.root, origin) as (from_fd, old):
+        with place.translated(origin), _gone_is_changed(origin), place.parent(self.root, origin) as (from_fd, old):
             expected = place.status_at(from_fd, old)
             _check_expected(origin, expect, expected)  # before any directory is made for it
             assert expected is not None  # noqa: S101  # _check_expected has seen to it
@@ -441,6 +441,15 @@ def refuse_name(key: Key, *, reserved: bool = True) -> None:
     why = place.problem(key)
     if why is not None and (reserved or why != "reserved name"):
         raise Unaddressable(f"{key!r} cannot be held by a folder", why=why)
+
+
+@contextmanager
+def _gone_is_changed(key: Key) -> Iterator[None]:
+    """A file that is not there any more, or its folder, is a lost race."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise PreconditionFailed(f"{key} was changed meanwhile") from error
 
 
 def _fill(fd: int, key: Key, source: Source) -> Fingerprint:
