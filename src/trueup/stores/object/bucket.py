@@ -76,10 +76,10 @@ class Bucket:
             return None
         return Head(token_of(told), told.content_length, _time_ns(told), _plain(told.user_metadata or {}))
 
-    def read(self, key: str, token: Token | None = None, *, version: bool = True) -> bytes:
+    def read(self, key: str, token: Token | None = None) -> bytes:
         """All bytes of an object, by one request."""
         with self.doing(key):
-            return self.operator.read(self.path(key), **_matching(token if version else None))
+            return self.operator.read(self.path(key), **_matching(token))
 
     def chunks(self, key: str, token: Token | None, *, chunk: int, concurrent: int) -> Callable[[], bytes]:
         """Bytes of a large object in order, ranges fetched ahead; empty at the end."""
