@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 import pytest
+from tests.blackbox.people import EXCHANGE, renamed
 from tests.engine.pair import PROPAGATE, Meddler, Pair, only, reasons
 
 from trueup.core.check import Guard
@@ -1390,8 +1391,10 @@ async def test_a_link_swapped_in_for_a_directory_during_a_run_leads_nowhere(pair
     (pair.local / "d/gone").unlink()
 
     def swap() -> None:
-        (pair.remote / "d").rename(pair.base / "moved")
-        (pair.remote / "d").symlink_to(outside)
+        # A rename changes no name that the run could use in between: another write is on its way
+        # into the same directory, and would make it again between the removal and the link.
+        (pair.base / "link").symlink_to(outside)
+        renamed(pair.base / "link", pair.remote / "d", EXCHANGE)
 
     meddler = Meddler(before={("write", "*"): swap})
     report = await pair.run(wrap=meddler.on(REMOTE))
