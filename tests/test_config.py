@@ -578,6 +578,8 @@ def test_a_secret_that_cannot_be_had_says_why_and_nothing_secret(
 
 def test_without_a_keyring_the_remedy_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keyring", None)
+    secret = secret_of(world, '{ keyring = "s3/me" }')
+    trust(world.project / "trueup.toml", world.state)
     with pytest.raises(ConfigError) as caught:
         secret_of(world, '{ keyring = "s3/me" }').reveal()
     assert caught.value.attempt == "pip install keyring"

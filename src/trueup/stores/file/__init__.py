@@ -236,7 +236,10 @@ class FileStore:
             os.close(fd)
 
     def _lock(self, holder: str) -> int:
-        with place.translated(f"{self.root}/{_LOCK}"), place.parent(self.root, _LOCK, create=True, mode=0o700) as (dir_fd, name):
+        with (
+            place.translated(f"{self.root}/{_LOCK}"),
+            place.parent(self.root, _LOCK, create=True, mode=0o700) as (dir_fd, name),
+        ):
             fd = place.open_plain(dir_fd, name, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
