@@ -189,13 +189,20 @@ def test_a_write_that_expects_another_version_changes_nothing(folder: Folder, ro
     assert (root / "a").read_bytes() == b"theirs, longer"
 
 
+REPLACING: dict[str, Callable[[Folder, Token], object]] = {
+    "write": lambda folder, old: folder.write(Key("a"), content(b"new"), old, RUN),
+    "remove": lambda folder, old: folder.remove(Key("a"), old, RUN),
+    "directory": lambda folder, old: folder.make_directory(Key("a/"), old, RUN),
+}
+
+
 @pytest.mark.parametrize(
     ("action", "where", "name", "exchanges"),
     [
         ("write", place, "exchange", True),
         ("write", Kept, "take", False),
-        ("make_directory", place, "exchange", True),
-        ("make_directory", os, "rename", False),
+        ("directory", place, "exchange", True),
+        ("directory", os, "rename", False),
     ],
 )
 def test_a_file_that_is_deleted_in_the_last_instant_is_a_lost_race(
@@ -211,10 +218,7 @@ def test_a_file_that_is_deleted_in_the_last_instant_is_a_lost_race(
 
     monkeypatch.setattr(where, name, too_late)
     with pytest.raises(PreconditionFailed):
-        if action == "write":
-            folder.write(Key("a"), content(b"new"), old, RUN)
-        else:
-            folder.make_directory(Key("a/"), old, RUN)
+        REPLACING[action](folder, old)
     assert not list(root.glob("[!.]*"))
     assert not temporaries(root)
 
@@ -338,13 +342,6 @@ async def test_a_store_that_cannot_exchange_says_so(store: FileStore, root: Path
 
 
 # -- when a step in the middle fails ---------------------------------------------------------------------------------
-
-
-REPLACING: dict[str, Callable[[Folder, Token], object]] = {
-    "write": lambda folder, old: folder.write(Key("a"), content(b"new"), old, RUN),
-    "remove": lambda folder, old: folder.remove(Key("a"), old, RUN),
-    "directory": lambda folder, old: folder.make_directory(Key("a/"), old, RUN),
-}
 
 
 @pytest.mark.parametrize("action", REPLACING)

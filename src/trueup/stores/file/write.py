@@ -422,10 +422,13 @@ def _fill(fd: int, key: Key, source: Source) -> Fingerprint:
 
 
 def _mode(source: Source, current: os.stat_result | None) -> int:
-    """A replaced file keeps its permission bits, a new one gets the source's."""
+    """A replaced file keeps its permission bits, a new one gets the source's.
+
+    Never set-user-id and the like: whoever can write to a bucket could make a program of theirs run as somebody else.
+    """
     if current is not None and stat.S_ISREG(current.st_mode):
-        return stat.S_IMODE(current.st_mode)
-    return source.mode if source.mode is not None else 0o666 & ~_umask()
+        return current.st_mode & 0o777
+    return source.mode & 0o777 if source.mode is not None else 0o666 & ~_umask()
 
 
 def _umask() -> int:
