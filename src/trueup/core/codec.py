@@ -16,6 +16,7 @@ from enum import Enum, IntEnum
 from functools import cache
 from typing import Any, NewType, TypeVar, Union
 
+from trueup.core.coherence import incoherence
 from trueup.core.errors import TrueupError
 from trueup.core.plan import Plan
 from trueup.core.report import Report
@@ -67,7 +68,7 @@ def plan_from_bytes(data: bytes) -> Plan:
         data: UTF-8 JSON.
 
     Raises:
-        CodecError: If it is no plan, or too large, of a newer version, or was altered.
+        CodecError: If it is no plan, or too large, of a newer version, was altered, or does not hang together.
     """
     if len(data) > MAX_BYTES:
         raise CodecError("the plan is too large to be read", why=f"it has more than {MAX_BYTES} bytes")
@@ -79,7 +80,15 @@ def plan_from_bytes(data: bytes) -> Plan:
         raise CodecError("the plan is nested too deeply") from error
     except ValueError as error:
         raise CodecError("the plan is not JSON", why=str(error)) from error
-    return plan_from_json(document)
+    plan = plan_from_json(document)
+    refuse_incoherent(plan)
+    return plan
+
+
+def refuse_incoherent(plan: Plan) -> None:
+    """Raise CodecError for a plan that nobody can have made, whatever its digest says."""
+    if (why := incoherence(plan)) is not None:
+        raise CodecError("the plan does not hang together", why=why)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
