@@ -23,6 +23,12 @@ SECTION = ("tool", "trueup")
 MAX_BYTES = 1024 * 1024
 """No configuration that a person wrote is larger."""
 
+MAX_PARTS = 200
+"""Of the dotted keys in one line; more than ten have no meaning."""
+
+_ADMINISTRATOR = 0
+_STRING = re.compile(rb"""\"[^"]*\"|'[^']*'""")
+
 _PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 """How tomllib ends its messages (CPython, Lib/tomllib/_parser.py)."""
 
@@ -158,13 +164,15 @@ def _content(path: Path, source: Source) -> tuple[bytes, bool]:
 def _is_private(status: os.stat_result) -> bool:
     """Whether a file can be written by its user and the administrator only; the user's own group does not count."""
     others = stat.S_IWOTH if status.st_gid == os.getegid() else stat.S_IWOTH | stat.S_IWGRP
-    return status.st_uid in (0, os.geteuid()) and not status.st_mode & others
+    return status.st_uid in (_ADMINISTRATOR, os.geteuid()) and not status.st_mode & others
 
 
 def _table(path: Path, source: Source, content: bytes) -> dict[str, Any]:
     def unusable(line: int, what: str, why: str) -> _Unusable:
         return _Unusable(Problem(Origin(source, path, line), what, why))
 
+    if line := _endless_key(content):
+        raise unusable(line, "is no configuration", f"a key has more than {MAX_PARTS} parts")
     try:
         return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
@@ -180,6 +188,14 @@ def _table(path: Path, source: Source, content: bytes) -> dict[str, Any]:
         raise unusable(line, "is not TOML", at + _PLACE.sub("", message)) from error
     except RecursionError as error:
         raise unusable(1, "is no configuration", "it is nested too deeply") from error
+
+
+def _endless_key(content: bytes) -> int:
+    """Number of the first line whose keys have too many parts, 0 if there is none: tomllib needs their square in time."""
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if line.count(b".") > MAX_PARTS and _STRING.sub(b"", line).count(b".") > MAX_PARTS:
+            return number
+    return 0
 
 
 def _lines(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
