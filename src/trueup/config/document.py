@@ -191,7 +191,7 @@ def _table(path: Path, source: Source, content: bytes) -> dict[str, Any]:
 
 
 def _endless_key(content: bytes) -> int:
-    """Number of the first line whose keys have too many parts, 0 if there is none: tomllib needs their square in time."""
+    """Number of the first line whose keys have too many parts, else 0. The time of tomllib grows with their square."""
     for number, line in enumerate(content.split(b"\n"), 1):
         if line.count(b".") > MAX_PARTS and _STRING.sub(b"", line).count(b".") > MAX_PARTS:
             return number
