@@ -273,6 +273,12 @@ def test_a_key_is_not_mistaken_for_its_escape() -> None:
     assert [item.key for item in plan_from_json(through_text(plan_to_json(whole))).items] == ["\\udcff", "\udcff"]
 
 
+def test_a_plan_that_does_not_hang_together_is_refused_though_its_digest_is_right() -> None:
+    forged = plan(upload("a"), upload("b"))  # both steps have one name
+    with pytest.raises(CodecError, match="does not hang together"):
+        plan_from_bytes(json.dumps(plan_to_json(forged)).encode())
+
+
 def test_a_plan_comes_back_from_its_bytes() -> None:
     made = plan(upload("a"))
     assert plan_from_bytes(json.dumps(plan_to_json(made)).encode()) == made
