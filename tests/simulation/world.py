@@ -18,7 +18,7 @@ from tests.simulation.story import Act, Setting, Step, Story, Visit
 from tests.simulation.witness import Place, Witness
 
 from trueup.core.model import Ancestor, Content, Fingerprint, Key, Kind
-from trueup.core.plan import Item, Plan
+from trueup.core.plan import Plan
 from trueup.core.reconcile import Reason
 from trueup.core.report import Report, Status
 from trueup.core.strategy import Conflict, Deletes, Direction
@@ -278,10 +278,9 @@ class World:
         return plan
 
     def _is_refused(self, report: Report) -> bool:
-        """Whether nothing was done because of what a store refuses each time. Two cases are known.
+        """Whether nothing was done because of what a store refuses each time.
 
-        A bucket can hold a file beside what is below its name, and a folder cannot; a sibling that an interrupted run
-        made was edited, and has its name still. Deletions wait for both.
+        A sibling that an interrupted run made was edited, and has its name still. Deletions wait for it.
         """
         statuses = {outcome.step: outcome.status for outcome in report.outcomes}
         if Status.DONE in statuses.values():
@@ -291,13 +290,7 @@ class World:
             for item in report.plan.items
             if any(statuses.get(step.id, Status.SKIPPED) is not Status.SKIPPED for step in item.steps)
         ]
-        return all(item.reason is Reason.KEEP_BOTH or self._stands_in_the_way(item) for item in tried)
-
-    def _stands_in_the_way(self, item: Item) -> bool:
-        files = self.witness.places[SHARED].files()
-        return self.setting.bucket and any(
-            key.startswith(f"{item.key}/") or item.key.startswith(f"{key}/") for key in files
-        )
+        return all(item.reason is Reason.KEEP_BOTH for item in tried)
 
     def _check_rest(self, machine: Machine, life: Life, plan: Plan, *, refused: bool) -> None:
         number = machine.state.find_target(machine.target)

@@ -30,6 +30,9 @@ from trueup.core.table import Act, Rule, Verb
 
 SIDES = (LOCAL, REMOTE)
 
+_ALIKE = frozenset({Reason.ADOPT, Reason.AGREE})
+"""Both sides hold the same, or nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -39,6 +42,9 @@ class Finding:
     rule: Rule
     moved_from: Key | None = None
     """The old name of what is moved here."""
+    beneath: Entry | None = None
+    """A directory of the file's name that makes way for it, where the other side knows no directories; its size is the
+    number of filtered items in it, and below."""
 
     @property
     def key(self) -> Key:
@@ -58,6 +64,11 @@ class Finding:
         if self.does(Verb.PUT, side):
             return True
         return self.seen(side) is not None and not self.does(Verb.DELETE, side)
+
+    @property
+    def agreed(self) -> bool:
+        """Whether both sides hold what was agreed; it is here for the sake of what cannot be beside it."""
+        return self.rule.reason == Reason.AGREE
 
     def changed(self, side: Side) -> bool:
         """Whether the side is not as the ancestor says."""
@@ -125,6 +136,7 @@ def settle(
     for file, members in groups.items():
         chosen = resolve.get(file)
         _settle_group(table, file, members, policy if chosen is None else replace(policy, conflict=chosen))
+    _hold_filtered(table)
     _hold_incomplete(table, complete=complete)
     _block_names(table, names)
     _keep_directories(table)
@@ -169,8 +181,16 @@ def _settle_group(
 
 
 def _clash(group: Sequence[Finding], side: Side) -> bool:
-    """Whether the side holds the file, and the other something at or below the directory of its name."""
-    return group[0].seen(side) is not None and any(member.seen(other(side)) is not None for member in group[1:])
+    """Whether the side holds the file, and the other something at or below the directory of its name.
+
+    What both hold as agreed is in nobody's way there: a bucket can hold both kinds.
+    """
+    file, *members = group
+    if file.agreed:
+        return False
+    return file.seen(side) is not None and any(
+        member.seen(other(side)) is not None and not member.agreed for member in members
+    )
 
 
 def _overlap(group: Sequence[Finding], side: Side) -> bool:
@@ -195,7 +215,7 @@ def _group_winner(group: Sequence[Finding], policy: Policy) -> Side | None:
     What both sides did alike, as deleting something below a directory that the other replaced, is no dispute. A
     change of kind is an edit, not a deletion: it is followed under every `deletes` setting.
     """
-    disputed = [member for member in group if member.rule.reason != Reason.ADOPT]
+    disputed = [member for member in group if member.rule.reason not in _ALIKE]
     changed = [side for side in SIDES if any(member.changed(side) for member in disputed)]
     if len(changed) == 1 and policy.direction.destination != changed[0]:
         return changed[0]
@@ -215,7 +235,7 @@ def _group_rule(member: Finding, winner: Side, policy: Policy) -> Rule:
     loser = other(winner)
     has, had = member.seen(winner), member.seen(loser)
     if has is not None and had is not None:
-        return member.rule if member.rule.reason == Reason.ADOPT else win(winner, policy)
+        return member.rule if member.rule.reason in _ALIKE else win(winner, policy)
     if not policy.direction.writes(loser):
         return Rule(Reason.KEPT_LOCAL if loser == LOCAL else Reason.KEPT_REMOTE)
     reason = Reason.LOCAL_WINS if winner == LOCAL else Reason.REMOTE_WINS
@@ -224,6 +244,14 @@ def _group_rule(member: Finding, winner: Side, policy: Policy) -> Rule:
     if had is not None:
         return Rule(reason, (Act(Verb.SAVE, loser), Act(Verb.DELETE, loser)))
     return member.rule
+
+
+def _hold_filtered(table: dict[Key, Finding]) -> None:
+    """No file takes the place of a directory in which there is something that is not ours to judge."""
+    for key, finding in table.items():
+        filtered = finding.beneath is not None and finding.beneath.content.size > 0
+        if filtered and any(finding.does(Verb.PUT, side) and finding.seen(side) is None for side in SIDES):
+            table[key] = _report(finding, Reason.KIND_CONFLICT)
 
 
 def _hold_incomplete(table: dict[Key, Finding], *, complete: bool) -> None:

@@ -17,7 +17,6 @@ from trueup.core.model import (
     key_bytes,
 )
 from trueup.core.plan import Item, Phase, Plan, Ref, Step
-from trueup.core.reconcile import other
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
@@ -249,18 +248,9 @@ class _Execution:
             return await carry_out(store, effect)
         except PreconditionFailed:
             found = await self._there_already(step) if _is_new(store, step) else None
-            found = found or await self._in_place_of_folders(step, trash)
             if found is None:
                 raise
             return found
-
-    async def _in_place_of_folders(self, step: Step, trash: Trash | None) -> Written | None:
-        """Write a new file where nothing but directories is, if those are none of the other side's business."""
-        store, effect = self.stores[step.side], self._effect(step, trash)
-        hidden = store.properties.directories and not self.stores[other(step.side)].properties.directories
-        if not hidden or not isinstance(effect, Put) or effect.expect is not None:
-            return None
-        return await carry_out(store, replace(effect, expect=DIRECTORY_TOKEN))
 
     def _effect(self, step: Step, trash: Trash | None) -> Effect | None:
         """What the step asks of its store; None: to make a directory."""
