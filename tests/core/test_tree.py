@@ -24,7 +24,7 @@ from trueup.core.model import (
     Token,
     Unknown,
 )
-from trueup.core.reconcile import Reason
+from trueup.core.reconcile import SIBLING_DIGITS, Reason, decide, sibling_key
 from trueup.core.strategy import Conflict, Deletes, Direction, Policy
 from trueup.core.table import Act, Rule, Verb
 from trueup.core.tree import SIDES, Finding, Names, settle
@@ -515,6 +515,50 @@ def test_a_sibling_needs_a_fingerprint() -> None:
     for seen in (unprinted, None):
         with pytest.raises(ValueError, match="planned without a fingerprint"):
             Finding(Difference(Key("f"), seen, unprinted, None), Rule(Reason.KEEP_BOTH, (act,))).sibling(act)
+
+
+BOTH = Policy(conflict=Conflict.BACKUP_BOTH)
+
+
+def test_a_sibling_that_was_edited_before_the_run_went_on_is_a_version_like_any_other() -> None:
+    for side in SIDES:
+        world = World.of({"f": "old"}, {"f": "mine"}, {"f": "theirs"})
+        first = sibling_key(Key("f"), LOCAL, printed("mine"))
+        world.put(side, first, "edited by somebody")
+        run(world, BOTH)
+        second = sibling_key(Key("f"), LOCAL, printed("mine"), 16)
+        for place in world.places.values():
+            assert place.texts() == {"f": "theirs", first: "edited by somebody", second: "mine"}
+        assert world.plan(BOTH) == ()
+
+
+def conflicting() -> Finding:
+    """One that asks for siblings on both sides."""
+    local, remote = (Entry(Token(text), Content(Kind.FILE, 1, printed(text))) for text in ("mine", "theirs"))
+    rule = decide("-ab", BOTH, None)
+    return Finding(Difference(Key("f"), local, remote, None), rule)
+
+
+def test_only_what_is_known_to_be_another_version_takes_a_sibling_s_name() -> None:
+    kept = conflicting()
+    first, second = (sibling_key(Key("f"), LOCAL, printed("mine"), digits) for digits in (8, 16))
+    for text, content in (("mine", Content(Kind.FILE, 1, printed("mine"))), ("nobody knows", Content(Kind.FILE, 1))):
+        same = Finding(Difference(first, Entry(Token(text), content), None, None), Rule(Reason.CREATE))
+        assert settle([kept, same], BOTH, EVERYTHING, complete=True) == [kept, same]
+    opaque = Finding(Difference(first, Unknown("why"), None, None), Rule(Reason.UNKNOWN))
+    assert settle([kept, opaque], BOTH, EVERYTHING, complete=True) == [kept, opaque]
+    found = settle([kept, held_by_both(first)], BOTH, EVERYTHING, complete=True)
+    assert found[0].writes(LOCAL) == [second, "f"]
+    assert found[0].writes(REMOTE) == [second]
+
+
+def test_where_every_name_of_a_sibling_is_taken_a_person_decides() -> None:
+    names = [name for _, name in conflicting().siblings()]
+    assert len(names) == len(SIBLING_DIGITS)
+    found = settle([conflicting(), *map(held_by_both, names)], BOTH, EVERYTHING, complete=True)
+    assert found[0].rule == Rule(Reason.CONFLICT)
+    found = settle([conflicting(), *map(held_by_both, names[:-1])], BOTH, EVERYTHING, complete=True)
+    assert names[-1] in found[0].writes(REMOTE)
 
 
 def test_hostile_keys_of_a_bucket_are_no_groups() -> None:

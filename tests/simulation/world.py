@@ -20,7 +20,6 @@ from tests.simulation.witness import Place, Witness
 from trueup.core.model import Ancestor, Content, Fingerprint, Key, Kind
 from trueup.core.plan import Plan
 from trueup.core.reconcile import Reason
-from trueup.core.report import Report, Status
 from trueup.core.strategy import Conflict, Deletes, Direction
 from trueup.engine.journal import Journal
 from trueup.engine.run import look
@@ -250,13 +249,11 @@ class World:
             return True
         if foreseen is not None and self._outline(foreseen) != self._outline(report.plan):
             self.witness.wrong("5", f"{machine.name} did not do what it said before: {_apart(foreseen, report.plan)}")
-        refused = self._is_refused(report)
-        same = self._everything() == before
-        if report.plan.needs_apply and not (refused and same):
+        if report.plan.needs_apply:
             return False
-        if not same:
+        if self._everything() != before:
             self.witness.wrong("3", f"{machine.name} had nothing to do, and did something: {self.trace[-5:]}")
-        self._check_rest(machine, life, report.plan, refused=report.plan.needs_apply)
+        self._check_rest(machine, life, report.plan)
         return True
 
     def _outline(self, plan: Plan) -> object:
@@ -277,27 +274,11 @@ class World:
             self.witness.wrong("5", f"{machine.name} wrote something in a dry run")
         return plan
 
-    def _is_refused(self, report: Report) -> bool:
-        """Whether nothing was done because of what a store refuses each time.
-
-        A sibling that an interrupted run made was edited, and has its name still. Deletions wait for it.
-        """
-        statuses = {outcome.step: outcome.status for outcome in report.outcomes}
-        if Status.DONE in statuses.values():
-            return False
-        tried = [
-            item
-            for item in report.plan.items
-            if any(statuses.get(step.id, Status.SKIPPED) is not Status.SKIPPED for step in item.steps)
-        ]
-        return all(item.reason is Reason.KEEP_BOTH for item in tried)
-
-    def _check_rest(self, machine: Machine, life: Life, plan: Plan, *, refused: bool) -> None:
+    def _check_rest(self, machine: Machine, life: Life, plan: Plan) -> None:
         number = machine.state.find_target(machine.target)
         if number is not None and (killed := Journal(machine.state).killed(number)):
             self.witness.wrong("6", f"runs of {machine.name} never ended: {killed}")
-        allowed = _open_reasons(self.setting) | ({item.reason.value for item in plan.items} if refused else set())
-        self.witness.at_rest(life, plan, allowed)
+        self.witness.at_rest(life, plan, _open_reasons(self.setting))
 
     def _everything(self) -> object:
         """All that is durable, but for digests, which are a cache."""

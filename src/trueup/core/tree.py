@@ -24,7 +24,7 @@ from trueup.core.model import (
     parents,
     same_content,
 )
-from trueup.core.reconcile import Reason, other, sibling_key, win
+from trueup.core.reconcile import SIBLING_DIGITS, Reason, other, sibling_key, win
 from trueup.core.strategy import Conflict, Policy
 from trueup.core.table import Act, Rule, Verb
 
@@ -45,6 +45,8 @@ class Finding:
     beneath: Entry | None = None
     """A directory of the file's name that makes way for it, where the other side knows no directories; its size is the
     number of filtered items in it, and below."""
+    digits: int = SIBLING_DIGITS[0]
+    """How much of the digest a sibling's name holds."""
 
     @property
     def key(self) -> Key:
@@ -93,7 +95,12 @@ class Finding:
         seen = self.seen(loser)
         if not isinstance(seen, Entry) or seen.content.fingerprint is None:
             raise ValueError(f"sibling of {self.key!r} planned without a fingerprint")
-        return sibling_key(self.key, loser, seen.content.fingerprint)
+        return sibling_key(self.key, loser, seen.content.fingerprint, self.digits)
+
+    def siblings(self) -> list[tuple[int, Key]]:
+        """The names that its sibling may get, and how many digits they hold."""
+        acts = [act for act in self.rule.acts if act.verb is Verb.SIBLING]
+        return [(digits, replace(self, digits=digits).sibling(act)) for digits in SIBLING_DIGITS for act in acts[:1]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +143,7 @@ def settle(
     for file, members in groups.items():
         chosen = resolve.get(file)
         _settle_group(table, file, members, policy if chosen is None else replace(policy, conflict=chosen))
+    _name_siblings(table)
     _hold_filtered(table)
     _hold_incomplete(table, complete=complete)
     _block_names(table, names)
@@ -244,6 +252,27 @@ def _group_rule(member: Finding, winner: Side, policy: Policy) -> Rule:
     if had is not None:
         return Rule(reason, (Act(Verb.SAVE, loser), Act(Verb.DELETE, loser)))
     return member.rule
+
+
+def _name_siblings(table: dict[Key, Finding]) -> None:
+    """A sibling does not take a name under which somebody has another version: an earlier sibling that was edited."""
+    for key, finding in table.items():
+        names = finding.siblings()
+        digits = next((digits for digits, name in names if not _taken(table.get(name), finding)), None)
+        if digits is not None:
+            table[key] = replace(finding, digits=digits)
+        elif names:
+            table[key] = _report(finding, Reason.CONFLICT)
+
+
+def _taken(there: Finding | None, finding: Finding) -> bool:
+    """Whether something under a sibling's name is known to be another version than the sibling."""
+    loser = next(finding.seen(act.source or other(act.side)) for act in finding.rule.acts if act.verb is Verb.SIBLING)
+    versions = [] if there is None else [there.seen(side) for side in SIDES]
+    return any(
+        isinstance(seen, Entry) and isinstance(loser, Entry) and same_content(seen.content, loser.content) is False
+        for seen in versions
+    )
 
 
 def _hold_filtered(table: dict[Key, Finding]) -> None:

@@ -114,6 +114,7 @@ class _Observer:
         for side in found.lost:
             found.findings = [finding for finding in found.findings if not self._says_nothing(finding, side)]
         await self._look_around()
+        await self._look_at_siblings()
         if found.complete:
             await self._follow_moves()
         for side in SIDES:
@@ -147,6 +148,27 @@ class _Observer:
         above = {Key(directory[:-1]) for key in new for directory in parents(key)} - known
         below = await self.job.ambient.threads(self.job.state.first_below, self.number, new, known)
         agreed, _ = await self.job.ambient.threads(self.job.state.ancestors, self.number, [*sorted(above), *below])
+        found.findings += [_agreed(key, ancestor) for key, ancestor in agreed.items()]
+        found.findings.sort(key=lambda finding: key_bytes(finding.key))
+
+    async def _look_at_siblings(self) -> None:
+        """Find what has the names of siblings that are to be made, and fingerprint it: a run that was stopped may have
+        made them, and somebody may have edited them since."""
+        found = self.found
+        names = {name for f in found.findings if f.rule.reason == Reason.KEEP_BOTH for _, name in f.siblings()}
+        if not names:
+            return
+        known = {finding.key for finding in found.findings}
+        agreed, _ = await self.job.ambient.threads(self.job.state.ancestors, self.number, sorted(names - known))
+        there = [finding for finding in found.findings if finding.key in names]
+        wishes = [
+            (side, finding.key, seen)
+            for finding in there
+            for side in SIDES
+            if isinstance(seen := finding.seen(side), Entry) and seen.content.fingerprint is None
+        ]
+        printed = await self._fingerprint(wishes, look=not self.job.verify)
+        found.findings = [_with_prints(finding, printed) for finding in found.findings]
         found.findings += [_agreed(key, ancestor) for key, ancestor in agreed.items()]
         found.findings.sort(key=lambda finding: key_bytes(finding.key))
 
