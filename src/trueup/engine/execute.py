@@ -94,6 +94,8 @@ class _Execution:
     results: dict[int, tuple[Outcome, ...]] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
     """Ids of steps that were carried out."""
+    found: set[str] = field(default_factory=set)
+    """Ids of those that wrote nothing: it was there already."""
     failed: bool = False
     ahead: dict[str, Written | StoreError] = field(default_factory=dict)
     """What became of steps that were carried out together with others, before their items are finished."""
@@ -230,7 +232,13 @@ class _Execution:
             return Outcome(step.id, step.key, Status.FAILED, str(error), error.code), None
         self.job.pace.succeeded()
         outcome = Outcome(
-            step.id, step.key, Status.DONE, token=written.token, fingerprint=written.fingerprint, kept=written.kept
+            step.id,
+            step.key,
+            Status.DONE,
+            token=written.token,
+            fingerprint=written.fingerprint,
+            kept=written.kept,
+            found=step.id in self.found,
         )
         return outcome, written
 
@@ -250,6 +258,7 @@ class _Execution:
             found = await self._there_already(step) if _is_new(store, step) else None
             if found is None:
                 raise
+            self.found.add(step.id)
             return found
 
     def _effect(self, step: Step, trash: Trash | None) -> Effect | None:
