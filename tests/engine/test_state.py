@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from trueup.core.codec import decode, encode
 from trueup.core.errors import AccessDenied, ConfigError, NoSpace, StateDamaged, StoreError
 from trueup.core.model import (
     DIRECTORY_CONTENT,
@@ -26,6 +28,7 @@ from trueup.core.model import (
     key_bytes,
 )
 from trueup.core.plan import Target
+from trueup.core.report import Outcome, Status
 from trueup.engine.migrations import STEPS
 from trueup.engine.notes import Notes
 from trueup.engine.state import BATCH, State
@@ -86,6 +89,16 @@ def test_an_ancestor_is_replaced_and_forgotten(state: State) -> None:
     commit(state, number, [(Key("a"), ancestor(1)), (Key("b"), ancestor(2))])
     commit(state, number, [(Key("a"), ancestor(3)), (Key("b"), None), (Key("never there"), None)])
     assert state.ancestors(number, [Key("a"), Key("b")])[0] == {Key("a"): ancestor(3)}
+
+
+def test_what_is_agreed_below_a_name_is_found_but_for_what_is_known(state: State) -> None:
+    number = state.remember_target(TARGET)
+    keys = [Key(name) for name in ("x", "x!", "x/a", "x/b/c", "x0", "y/z", "z0")]
+    commit(state, number, [(key, ancestor(n)) for n, key in enumerate(keys)])
+    files = [Key("x"), Key("y"), Key("z"), Key("x/b")]
+    assert state.first_below(number, files, set()) == ["x/a", "y/z", "x/b/c"]
+    assert state.first_below(number, files, {Key("x/a"), Key("y/z")}) == ["x/b/c", "x/b/c"]
+    assert state.first_below(None, files, set()) == []
 
 
 def test_targets_do_not_see_each_others_ancestors(state: State) -> None:
@@ -162,6 +175,19 @@ def test_damaged_json_is_damage(state: State) -> None:
 
 
 # -- opening ---------------------------------------------------------------------------------------------------------
+
+
+def test_outcomes_of_an_older_version_say_that_they_were_written(tmp_path: Path) -> None:
+    with closing(State(tmp_path)) as state:
+        outcome = Outcome("s1", Key('"kept": '), Status.DONE, why='"kept": ', kept='"kept": x')
+        text = json.dumps([encode(outcome)]).replace(', "found": false', "")
+        assert "found" not in text
+        sql(state, "INSERT INTO items VALUES ('r', 0, '{}', ?), ('r', 1, '{}', NULL)", text)
+        sql(state, "PRAGMA user_version = 2")
+    with closing(State(tmp_path)) as state:
+        (written, nothing) = sql(state, "SELECT outcomes FROM items ORDER BY n")
+    assert nothing == (None,)
+    assert [decode(Outcome, one, "outcome") for one in json.loads(str(written[0]))] == [outcome]
 
 
 def test_a_state_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -395,7 +395,8 @@ class ObjectStore:
                 raise group.exceptions[0] from group.exceptions[0].__cause__
             raise
         finally:
-            with anyio.CancelScope(shield=True):
+            # Not for ever: a service that hangs frees the lock by itself after that time.
+            with anyio.move_on_after(self._lease_seconds, shield=True):
                 await self._threads(lease.release)
 
     def _begin(self, lease: Lease) -> None:
