@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from trueup.core.codec import decode, encode
 from trueup.core.errors import AccessDenied, ConfigError, NoSpace, StateDamaged, StoreError
 from trueup.core.model import (
     DIRECTORY_CONTENT,
@@ -28,7 +26,6 @@ from trueup.core.model import (
     key_bytes,
 )
 from trueup.core.plan import Target
-from trueup.core.report import Outcome, Status
 from trueup.engine.migrations import STEPS
 from trueup.engine.notes import Notes
 from trueup.engine.state import BATCH, State
@@ -175,19 +172,6 @@ def test_damaged_json_is_damage(state: State) -> None:
 
 
 # -- opening ---------------------------------------------------------------------------------------------------------
-
-
-def test_outcomes_of_an_older_version_say_that_they_were_written(tmp_path: Path) -> None:
-    with closing(State(tmp_path)) as state:
-        outcome = Outcome("s1", Key('"kept": '), Status.DONE, why='"kept": ', kept='"kept": x')
-        text = json.dumps([encode(outcome)]).replace(', "found": false', "")
-        assert "found" not in text
-        sql(state, "INSERT INTO items VALUES ('r', 0, '{}', ?), ('r', 1, '{}', NULL)", text)
-        sql(state, "PRAGMA user_version = 2")
-    with closing(State(tmp_path)) as state:
-        (written, nothing) = sql(state, "SELECT outcomes FROM items ORDER BY n")
-    assert nothing == (None,)
-    assert [decode(Outcome, one, "outcome") for one in json.loads(str(written[0]))] == [outcome]
 
 
 def test_a_state_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -257,12 +257,16 @@ class World:
         return True
 
     def _outline(self, plan: Plan) -> object:
-        """The plan; but where listings tell no times, a second look need not ask for them: it knows the content."""
+        """The plan; but where listings tell no times, a second look need not ask for them: it knows the content.
+
+        Then it does not know whether what is agreed is old enough to be remembered, either.
+        """
         if self.setting.complete_rows:
             return plan.items
         return [
             (item.key, item.reason, item.phase, [(step.verb, step.side, step.expect) for step in item.steps])
             for item in plan.items
+            if item.reason is not Reason.AGREE
         ]
 
     async def _look(self, machine: Machine) -> Plan:

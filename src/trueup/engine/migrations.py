@@ -52,8 +52,4 @@ STEPS = (
     """
     CREATE TABLE notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
     """,
-    # In the text of a name the quotes would be escaped.
-    """
-    UPDATE items SET outcomes = replace(outcomes, '"kept": ', '"found": false, "kept": ');
-    """,
 )

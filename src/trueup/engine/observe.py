@@ -6,7 +6,6 @@ it may have changed and sizes do not settle it; digests are cached by version.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -14,26 +13,21 @@ from dataclasses import dataclass, field, replace
 from trueup.core.errors import NotFound, PreconditionFailed, StateDamaged, StoreError, TrueupError
 from trueup.core.merge import Merge, Suspect, Tally
 from trueup.core.model import (
-    DIRECTORY_TOKEN,
     LOCAL,
     OPAQUE_KINDS,
     REMOTE,
     UNTRUSTED,
     Ancestor,
-    Content,
     Difference,
     Entry,
     Fingerprint,
     Key,
-    Kind,
     Row,
     Side,
     Token,
     Unknown,
     entry_from_row,
     key_bytes,
-    parents,
-    range_below,
     same_content,
 )
 from trueup.core.moves import wanted
@@ -42,6 +36,7 @@ from trueup.core.reconcile import LookCloser, Reason, other, reconcile
 from trueup.core.table import Act, Rule, Verb
 from trueup.core.tree import SIDES, Finding
 from trueup.engine.agree import trusted
+from trueup.engine.beside import Bare, sibling_names, with_agreed, with_what_is_in_the_way
 from trueup.engine.groups import ungrouped
 from trueup.engine.job import Job, Progress
 from trueup.engine.recognise import recognised
@@ -98,8 +93,7 @@ class _Observer:
         self.started_ns = job.ambient.clock.now_ns()
         self.found = Observation(Merge(distrust=job.verify))
         self.opaque: list[Suspect] = []
-        self.bare: list[tuple[bytes, int]] = []
-        """Directories that are not compared and in which nothing is listed, or something is filtered; how much."""
+        self.bare = Bare()
 
     async def run(self) -> Observation:
         found = self.found
@@ -113,7 +107,7 @@ class _Observer:
         found.findings.sort(key=lambda finding: key_bytes(finding.key))
         for side in found.lost:
             found.findings = [finding for finding in found.findings if not self._says_nothing(finding, side)]
-        await self._look_around()
+        found.findings = await with_what_is_in_the_way(self.job, self.number, found.findings, self.bare)
         await self._look_at_siblings()
         if found.complete:
             await self._follow_moves()
@@ -129,55 +123,22 @@ class _Observer:
         printed = await self._fingerprint(wishes, look=not self.job.verify)
         self.found.findings = [_with_prints(finding, printed) for finding in self.found.findings]
 
-    async def _look_around(self) -> None:
-        """Find what stands in the way of new files in a folder, if the other side is a bucket.
-
-        There a file and a directory of its name are no difference each: one of them may be as agreed, and directories
-        are not compared. This costs a look at the ancestors for each new file, and nothing for all others.
-        """
-        found, folders = self.found, [side for side in SIDES if self.job.stores[side].properties.directories]
-        if len(folders) != 1:
-            return
-        folder, bucket = folders[0], other(folders[0])
-        known = {finding.key for finding in found.findings}
-        new = [f.key for f in found.findings if f.seen(folder) is None and isinstance(f.seen(bucket), Entry)]
-        self.bare.sort()
-        for n, finding in enumerate(found.findings) if self.bare else ():
-            if finding.seen(folder) is None:
-                found.findings[n] = replace(finding, beneath=self._beneath(finding.key))
-        above = {Key(directory[:-1]) for key in new for directory in parents(key)} - known
-        below = await self.job.ambient.threads(self.job.state.first_below, self.number, new, known)
-        agreed, _ = await self.job.ambient.threads(self.job.state.ancestors, self.number, [*sorted(above), *below])
-        found.findings += [_agreed(key, ancestor) for key, ancestor in agreed.items()]
-        found.findings.sort(key=lambda finding: key_bytes(finding.key))
-
     async def _look_at_siblings(self) -> None:
-        """Find what has the names of siblings that are to be made, and fingerprint it: a run that was stopped may have
-        made them, and somebody may have edited them since."""
-        found = self.found
-        names = {name for f in found.findings if f.rule.reason == Reason.KEEP_BOTH for _, name in f.siblings()}
+        """Fingerprint what has the names of siblings: a run that was stopped may have made them, others edited them."""
+        names = sibling_names(self.found.findings)
         if not names:
             return
-        known = {finding.key for finding in found.findings}
-        agreed, _ = await self.job.ambient.threads(self.job.state.ancestors, self.number, sorted(names - known))
-        there = [finding for finding in found.findings if finding.key in names]
+        findings = await with_agreed(self.job, self.number, self.found.findings, names)
         wishes = [
             (side, finding.key, seen)
-            for finding in there
+            for finding in findings
             for side in SIDES
-            if isinstance(seen := finding.seen(side), Entry) and seen.content.fingerprint is None
+            if finding.key in names
+            and isinstance(seen := finding.seen(side), Entry)
+            and seen.content.fingerprint is None
         ]
         printed = await self._fingerprint(wishes, look=not self.job.verify)
-        found.findings = [_with_prints(finding, printed) for finding in found.findings]
-        found.findings += [_agreed(key, ancestor) for key, ancestor in agreed.items()]
-        found.findings.sort(key=lambda finding: key_bytes(finding.key))
-
-    def _beneath(self, file: Key) -> Entry | None:
-        """The directory of a file's name, if it, or one in it, is bare."""
-        first, last = (bisect_left(self.bare, (raw,)) for raw in range_below(file))
-        if first == last:
-            return None
-        return Entry(DIRECTORY_TOKEN, Content(Kind.DIRECTORY, sum(filtered for _, filtered in self.bare[first:last])))
+        self.found.findings = [_with_prints(finding, printed) for finding in findings]
 
     def _says_nothing(self, finding: Finding, side: Side) -> bool:
         """Absent from a listing that broke off: not known to be missing."""
@@ -189,7 +150,7 @@ class _Observer:
     def _listing(self, side: Side) -> AsyncIterator[list[Row]]:
         listing = self.job.stores[side].scan()
         if not all(store.properties.directories for store in self.job.stores.values()):
-            listing = _without_directories(listing, self.bare)
+            listing = self.bare.without_directories(listing)
         return spooled(listing, self.job.ambient.threads) if side in self.unordered else listing
 
     async def _ancestors(self) -> AsyncIterator[Batch]:
@@ -377,43 +338,6 @@ class _Observer:
             free_bytes=await store.free_bytes(),
             notices=store.properties.notices,
         )
-
-
-async def _without_directories(
-    listing: AsyncIterator[list[Row]], bare: list[tuple[bytes, int]]
-) -> AsyncIterator[list[Row]]:
-    """Where one side has no directories there is nothing to agree on about the other's.
-
-    Args:
-        listing: Rows in key order, so that what a directory holds comes right after it.
-        bare: Gets those in which nothing is listed, or something is filtered.
-    """
-    last: Row | None = None
-    async with aclosing(listing):  # type: ignore[type-var]  # it is a generator
-        async for batch in listing:
-            directories = [n for n, row in enumerate(batch) if row[2] is Kind.DIRECTORY]
-            if last is not None and batch:
-                _note_bare(last, batch[0], bare)
-                last = None
-            for n in directories:
-                if n + 1 < len(batch):
-                    _note_bare(batch[n], batch[n + 1], bare)
-                else:
-                    last = batch[n]
-            yield [row for row in batch if row[2] is not Kind.DIRECTORY] if directories else batch
-    if last is not None:
-        bare.append((last[0], last[3]))
-
-
-def _note_bare(directory: Row, following: Row, bare: list[tuple[bytes, int]]) -> None:
-    if directory[3] or not following[0].startswith(directory[0]):
-        bare.append((directory[0], directory[3]))
-
-
-def _agreed(key: Key, ancestor: Ancestor) -> Finding:
-    """What both sides hold as it was agreed."""
-    local, remote = Entry(ancestor.local, ancestor.content), Entry(ancestor.remote, ancestor.content)
-    return Finding(Difference(key, local, remote, ancestor), Rule(Reason.AGREE))
 
 
 def _news(difference: Difference, side: Side) -> Entry | None:
