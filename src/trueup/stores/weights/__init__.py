@@ -18,7 +18,7 @@ from trueup.core.model import OPAQUE_TOKEN, Content, Entry, Fingerprint, Key, Ki
 from trueup.core.table import Verb
 from trueup.protocols import Discarded, Effect, Opening, Source, Trash, Written, in_turn
 from trueup.stores.records import Inventory
-from trueup.stores.weights.look import Look, look
+from trueup.stores.weights.folder import Look, look
 from trueup.stores.weights.proof import Cache, FileId, Remembered, Verified, prove
 
 __all__ = ["Cache", "Expected", "FileId", "KeptWeights", "Verified", "WeightsStore"]
@@ -240,7 +240,7 @@ class WeightsStore(Inventory):
         text = self._memory.get(self._memory_name(key))
         try:
             return None if text is None else Remembered.parse(text)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             return None  # written by another version: it is verified anew
 
     def _memory_name(self, key: Key) -> str:

@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from trueup.core.errors import PreconditionFailed
 from trueup.core.model import Fingerprint, Token
-from trueup.stores.weights.look import File, Look
+from trueup.stores.weights.folder import File, Look
 
 ALGORITHM = "blake3-files"
 """BLAKE3 over name and content's BLAKE3 of every file, in the order of the names."""
@@ -55,7 +55,9 @@ class Remembered:
     @classmethod
     def parse(cls, text: str) -> Remembered:
         """Inverse of `Verified.document`, or of `spoilt`."""
-        return cls(**json.loads(text))
+        fields = json.loads(text)
+        fields["files"] = {name: (size, digest) for name, (size, digest) in fields["files"].items()}
+        return cls(**fields)
 
     def spoilt(self, found: Verified) -> str:
         """As it is remembered after other content was found."""

@@ -106,17 +106,25 @@ def _files(seen: Look) -> Iterator[File]:
                     seen.why = seen.why or f"the download of {name} was interrupted"
                 if prefix.startswith(BOOKKEEPING):
                     continue
-                try:
-                    status = entry.stat()
-                except FileNotFoundError:
-                    if not entry.is_symlink():
-                        raise
-                    seen.why = seen.why or f"{name} is a link that leads nowhere"
-                    continue
-                if stat.S_ISREG(status.st_mode):
-                    yield _file(name, status)
-                elif not stat.S_ISDIR(status.st_mode):
-                    seen.why = seen.why or f"{name} is not a file"  # opened, a pipe would hang
+                file = _regular(seen, name, entry)
+                if file is not None:
+                    yield file
+
+
+def _regular(seen: Look, name: str, entry: os.DirEntry[str]) -> File | None:
+    """A file, links followed; None and a note for what is none. A link to a folder may be a ring: it is passed by."""
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
+        if not entry.is_symlink():
+            raise
+        seen.why = seen.why or f"{name} is a link that leads nowhere"
+        return None
+    if stat.S_ISREG(status.st_mode):
+        return _file(name, status)
+    if not stat.S_ISDIR(status.st_mode):
+        seen.why = seen.why or f"{name} is not a file"  # opened, a pipe would hang
+    return None
 
 
 def _file(name: str, status: os.stat_result) -> File:
