@@ -79,7 +79,7 @@ $(BASE): pyproject.toml | $(BIN)/pip
 	@$(PIP) --editable '.[demo]' || { $(PIP) --editable . && echo 'Without the S3 server.' >&2; }
 	@touch $@
 
-# MAPLE writes the registries of the tests. What writes them needs none of its dependencies, which take a gigabyte.
+# MAPLE writes the registries of the tests. What writes them needs none of its many dependencies.
 $(DEV): pyproject.toml | $(BIN)/pip
 	@echo "Installing trueup and its development tools into $(VENV) ..."
 	@$(PIP) --editable '.[dev]'

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any, TypeVar
 
 from trueup.core.errors import AccessDenied, StoreError, TimedOut, Unavailable
@@ -107,14 +108,26 @@ class Engine:
 
         try:
             return _limited(work, self._timeout_seconds + more_seconds)
-        except (docker.errors.DockerException, OSError) as error:
+        except (docker.errors.DockerException, OSError, ValueError) as error:  # ValueError: of addresses
             raise self._fault(docker, error) from error
 
     def _connected(self, docker: Any) -> Any:
-        """A client; what it speaks is negotiated, so this asks the engine already."""
+        """A client that speaks as the engine does.
+
+        The client could ask for that when it is made; but if nothing answers it is never made, and leaves its
+        connection open.
+        """
+        if self.url.startswith("unix://"):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(self._timeout_seconds)
+                probe.connect(self._socket)
         settings = docker.utils.kwargs_from_env() if self._from_environment else {}
-        settings["base_url"] = self.url
-        return docker.APIClient(version="auto", timeout=self._timeout_seconds, **settings)
+        settings.update(base_url=self.url, timeout=self._timeout_seconds)
+        with closing(docker.APIClient(version=docker.constants.MINIMUM_DOCKER_API_VERSION, **settings)) as first:
+            told = first.version(api_version=False)
+        if not isinstance(told, dict) or "ApiVersion" not in told:
+            raise StoreError(f"{self.url} is no Docker daemon", why="it does not tell its version")
+        return docker.APIClient(version=told["ApiVersion"], **settings)
 
     def _fault(self, docker: Any, error: BaseException) -> StoreError:
         causes = list(_causes(error))
@@ -166,7 +179,7 @@ class Engine:
 
     @property
     def _socket(self) -> str:
-        return self.url.removeprefix("unix://").removeprefix("http+unix://")
+        return self.url.removeprefix("unix://")
 
 
 def _sdk() -> Any:
