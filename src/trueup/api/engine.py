@@ -32,7 +32,7 @@ from trueup.engine.run import Confirm, look, run
 from trueup.engine.state import State
 from trueup.engine.undo import undo
 from trueup.protocols import Source
-from trueup.targets.folders import Folders
+from trueup.targets import Spec
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
@@ -117,11 +117,11 @@ class Engine:
     # -- targets -------------------------------------------------------------------------------------------------
 
     @property
-    def targets(self) -> Mapping[str, Folders]:
+    def targets(self) -> Mapping[str, Spec]:
         """The configured targets by name."""
         return self._config.targets
 
-    def find(self, name: str) -> Folders:
+    def find(self, name: str) -> Spec:
         """The configured target of that name.
 
         Raises:
@@ -133,7 +133,7 @@ class Engine:
 
     async def plan(
         self,
-        target: str | Folders,
+        target: str | Spec,
         *,
         verify: bool = False,
         resolve: Mapping[Key, Conflict] = _NO_DECISIONS,
@@ -150,13 +150,13 @@ class Engine:
         job = await self._job(target)
         return await look(replace(job, verify=verify, resolve=resolve, select=select))
 
-    def refusals(self, plan: Plan, target: str | Folders, *, allow: Iterable[Guard] = ()) -> tuple[Refusal, ...]:
+    def refusals(self, plan: Plan, target: str | Spec, *, allow: Iterable[Guard] = ()) -> tuple[Refusal, ...]:
         """The guards that would refuse this plan."""
         return check(plan, self._spec(target).limits, allow=allow)
 
     async def run(
         self,
-        target: str | Folders,
+        target: str | Spec,
         *,
         confirm: Confirm = yes,
         allow: Iterable[Guard] = (),
@@ -228,7 +228,7 @@ class Engine:
 
     # -- memory --------------------------------------------------------------------------------------------------
 
-    async def history(self, *, target: str | Folders | None = None, limit: int = 50) -> list[RunSummary]:
+    async def history(self, *, target: str | Spec | None = None, limit: int = 50) -> list[RunSummary]:
         """The latest runs, newest first."""
         state = await self._opened()
         number = None
@@ -242,11 +242,11 @@ class Engine:
         """One run with all that it did, by its id, a unique beginning of it, or ``last``."""
         return await self._ambient.threads(Journal(await self._opened()).find, run_name)
 
-    async def trash(self, target: str | Folders) -> list[TrashItem]:
+    async def trash(self, target: str | Spec) -> list[TrashItem]:
         """Everything in the trash of both sides."""
         return await list_trash(await self._job(target))
 
-    async def restore(self, target: str | Folders, handle: str, *, side: Side = LOCAL, to: Path | None = None) -> None:
+    async def restore(self, target: str | Spec, handle: str, *, side: Side = LOCAL, to: Path | None = None) -> None:
         """Bring a kept version back under its name, or into a file of your choice. It stays in the trash as well.
 
         Raises:
@@ -257,7 +257,7 @@ class Engine:
 
     async def prune(
         self,
-        target: str | Folders,
+        target: str | Spec,
         *,
         older_than_seconds: float | None = None,
         run_name: str | None = None,
@@ -276,7 +276,7 @@ class Engine:
         which = Prunable(older_than_seconds, run_name, last_copies)
         return await prune(await self._job(target), which, dry_run=dry_run)
 
-    async def content(self, target: str | Folders, side: Side, key: Key, *, limit: int) -> bytes:
+    async def content(self, target: str | Spec, side: Side, key: Key, *, limit: int) -> bytes:
         """The first bytes of what a side holds now.
 
         Raises:
@@ -288,7 +288,7 @@ class Engine:
             raise NotFound(f"{side} does not hold {key}")
         return await self._ambient.threads(_read, store.source(key, entry), limit)
 
-    async def doctor(self, target: str | Folders | None = None) -> list[Diagnosis]:
+    async def doctor(self, target: str | Spec | None = None) -> list[Diagnosis]:
         """What could keep runs from working, each with its remedy."""
         specs = [self._spec(target)] if target is not None else list(self.targets.values())
         jobs = [(spec.name, partial(self._job, spec)) for spec in specs]
@@ -296,7 +296,7 @@ class Engine:
 
     # -- opening -------------------------------------------------------------------------------------------------
 
-    def _spec(self, target: str | Folders) -> Folders:
+    def _spec(self, target: str | Spec) -> Spec:
         return self.find(target) if isinstance(target, str) else target
 
     async def _planned_job(self, plan: Plan, allow: Iterable[Guard]) -> Job:
@@ -324,7 +324,7 @@ class Engine:
     def _open_state(self, recover: object) -> State:
         return State.recovered(self._directory, self._ambient.run_id()) if recover else State(self._directory)
 
-    async def _job(self, target: str | Folders, *, allow: Iterable[Guard] = ()) -> Job:
+    async def _job(self, target: str | Spec, *, allow: Iterable[Guard] = ()) -> Job:
         allowed = frozenset(allow)
         state = await self._opened(recover=Guard.CORRUPT_STATE in allowed)
         opening = partial(open_job, buckets=self._config.buckets.values())

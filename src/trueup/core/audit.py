@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from trueup.core.model import Damaged, Entry, Key, Record, Shown, Side, Token, Unknown, key_bytes
+from trueup.core.model import Damaged, Entry, Key, Record, Recorded, Shown, Side, Token, Unknown, key_bytes
 from trueup.core.plan import Item, Phase, Ref, Step
 from trueup.core.table import UNKNOWN_RULE, Act, Rule, Table, Verb, word
 
@@ -21,7 +21,7 @@ class Method:
     """How a kind compares its sides, and what it records."""
 
     table: Table
-    identity: Callable[[Side, Entry], Hashable]
+    identity: Callable[[Side, Entry | Recorded], Hashable]
     """What makes two entries of different sides the same content."""
     record: Callable[[Key, Mapping[Side, Shown], Act], Record] | None = None
     """What an act records of an item; None for kinds that only remove records."""
@@ -62,7 +62,7 @@ def decide(seen: Mapping[Side, Shown], method: Method) -> Rule:
 
 
 def _content(side: Side, shown: Shown, method: Method) -> Hashable | None:
-    if isinstance(shown, Entry):
+    if isinstance(shown, Entry | Recorded):
         return method.identity(side, shown)
     return None if shown is None else (side, "not comparable")
 
@@ -109,7 +109,7 @@ class _Steps:
 
 
 def _token(shown: Shown) -> Token | None:
-    return shown.token if isinstance(shown, Entry | Damaged) else None
+    return shown.token if isinstance(shown, Entry | Recorded | Damaged) else None
 
 
 def _why(rule: Rule, seen: Mapping[Side, Shown]) -> str:

@@ -14,6 +14,8 @@ from trueup.core.model import (
     Damaged,
     Key,
     Kind,
+    Record,
+    Recorded,
     Row,
     Shown,
     Side,
@@ -65,7 +67,7 @@ async def audited(job: Job, how: Audit) -> Plan:
         target=job.target,
         policy=job.policy,
         items=items,
-        observed={side: await _observed(job, side, sights[side], items, markers.get(side)) for side in job.stores},
+        observed={side: await _observed(job, how, side, sights[side], items, markers.get(side)) for side in job.stores},
         ancestors=len(sights[how.record].items),
         agreed=agreed,
         made_ns=job.ambient.clock.now_ns(),
@@ -90,12 +92,16 @@ async def _look(job: Job, side: Side) -> _Sight:
 def _shown(row: Row) -> Shown:
     if row[2] is Kind.DAMAGED:
         return Damaged(row[6], row[1], row[3])
+    if row[2] is Kind.RECORD:
+        return Recorded(row[1], Record(row[6]))
     if row[2] in OPAQUE_KINDS:
         return Unknown(row[6], row[2])
     return entry_from_row(row)
 
 
-async def _observed(job: Job, side: Side, sight: _Sight, items: tuple[Item, ...], marker: str | None) -> Observed:
+async def _observed(
+    job: Job, how: Audit, side: Side, sight: _Sight, items: tuple[Item, ...], marker: str | None
+) -> Observed:
     store = job.stores[side]
     observed = Observed(
         location=store.properties.location,
@@ -103,6 +109,7 @@ async def _observed(job: Job, side: Side, sight: _Sight, items: tuple[Item, ...]
         expected_marker=marker,
         notices=store.properties.notices,
         expected=sum(_removed_for(item, side) for item in items),
+        informs=side not in how.method.table.sides,
     )
     if sight.failed:
         return replace(observed, complete=False, why=sight.failed)
