@@ -134,9 +134,7 @@ def test_the_first_signal_drains_and_the_next_run_finishes(home: Home, number: s
     rest, told = list(running.stdout), running.stderr.read()
     assert running.wait(timeout=PATIENCE_SECONDS) == code, told
     assert "finishing what is under way" in told
-    report = next(event for event in map(json.loads, rest) if event["event"] == "report")["report"][
-        "report"
-    ]
+    report = next(event for event in map(json.loads, rest) if event["event"] == "report")["report"]["report"]
     assert report["ending"] == "interrupted"
     copied = len(list(home.share.glob("f*")))
     assert 0 < copied < 3000
