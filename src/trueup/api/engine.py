@@ -17,7 +17,7 @@ from trueup.api.opening import open_job, spec_from
 from trueup.api.trash import Prunable, Pruned, TrashItem, list_trash, prune, restore
 from trueup.config import Config
 from trueup.config import state_dir as default_state_dir
-from trueup.core.audit import Judged
+from trueup.core.audit import Judged, Recording
 from trueup.core.check import Guard, Refusal, check
 from trueup.core.errors import NotFound, StalePlan, UsageError
 from trueup.core.model import LOCAL, Key, Side
@@ -35,7 +35,7 @@ from trueup.engine.run import Confirm, look, run
 from trueup.engine.state import State
 from trueup.engine.undo import undo
 from trueup.protocols import Source
-from trueup.targets import Spec
+from trueup.targets import Environments, Policies, Spec
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
@@ -244,6 +244,7 @@ class Engine:
         target: str | Spec,
         ask: Ask,
         *,
+        record: Recording | None = None,
         confirm: Confirm = yes,
         allow: Iterable[Guard] = (),
         keep: bool = True,
@@ -254,13 +255,24 @@ class Engine:
         Args:
             target: A configured target's name, or a target; one that records.
             ask: Is given every item, and returns those that are wanted, each with the rule that does it.
+            record: What their acts record; None: what the kind records by itself.
             confirm: Is shown the plan; False ends the run with nothing done.
             allow: Guards that let this one run pass.
             keep: Whether what is deleted goes to the trash.
             command: What a person typed, for the history.
         """
         job = replace(await self._job(target, allow=allow), command=command)
-        return await act(job, _audit_of(job), ask, confirm=confirm, keep=keep)
+        how = _audit_of(job)
+        if record is not None:
+            how = replace(how, method=replace(how.method, record=record))
+        return await act(job, how, ask, confirm=confirm, keep=keep)
+
+    async def containers(self, target: Policies | Environments, key: Key) -> list[str]:
+        """The running containers of one entry of a registry, and of no other, by the engine's ids."""
+        job = await self._job(target)
+        from trueup.api.registries import containers
+
+        return await self._ambient.threads(containers, job, key)
 
     # -- memory --------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,10 @@ AGREE = "agree"
 """Reason of the rule under which nothing is wrong; such items are counted and not listed."""
 
 
+Recording = Callable[[Key, Mapping[Side, Shown], Act], Record]
+"""What an act records of an item."""
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """How a kind compares its sides, and what it records."""
@@ -23,8 +27,8 @@ class Method:
     table: Table
     identity: Callable[[Side, Entry | Recorded], Hashable]
     """What makes two entries of different sides the same content."""
-    record: Callable[[Key, Mapping[Side, Shown], Act], Record] | None = None
-    """What an act records of an item; None for kinds that only remove records."""
+    record: Recording | None = None
+    """None for kinds that only remove records."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,5 +6,7 @@ from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders
 from trueup.targets.policies import Policies
 
+__all__ = ["Environments", "Folders", "Policies", "Spec"]
+
 Spec = Folders | Policies | Environments
 """A target of any kind, as it is configured."""

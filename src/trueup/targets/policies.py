@@ -35,6 +35,8 @@ class Policies:
     adopt: bool = False
     """Whether weights that nothing records are recorded."""
     limits: Limits = field(default_factory=Limits)
+    only: tuple[Key, ...] = ()
+    """Entries whose weights are read where all is verified; empty: all."""
 
     def target(self, locations: Mapping[Side, str]) -> Target:
         """The identity of this target: which registry, and which folder."""
