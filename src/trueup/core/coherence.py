@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from trueup.core.model import Fingerprint, Key, Side
+from trueup.core.model import Key, Side
 from trueup.core.plan import Item, Plan, Step
-from trueup.core.reconcile import sibling_key
+from trueup.core.reconcile import SIBLING_DIGITS, sibling_key
 from trueup.core.table import Verb
 
 _WRITES = frozenset({Verb.PUT, Verb.MOVE, Verb.SIBLING})
@@ -51,4 +51,6 @@ def _is_named_after(key: Key, step: Step, sides: Iterable[Side]) -> bool:
     if step.verb is not Verb.SIBLING:
         return step.key == key
     digest = step.value.content.fingerprint if step.value is not None else None
-    return digest is not None and step.key in {sibling_key(key, side, Fingerprint("", digest.digest)) for side in sides}
+    return digest is not None and step.key in {
+        sibling_key(key, side, digest, digits) for side in sides for digits in SIBLING_DIGITS
+    }
