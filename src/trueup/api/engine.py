@@ -17,13 +17,14 @@ from trueup.api.opening import open_job, spec_from
 from trueup.api.trash import Prunable, Pruned, TrashItem, list_trash, prune, restore
 from trueup.config import Config
 from trueup.config import state_dir as default_state_dir
-from trueup.core.audit import Judged, Recording
+from trueup.core.audit import Judged
 from trueup.core.check import Guard, Refusal, check
 from trueup.core.errors import NotFound, StalePlan, UsageError
-from trueup.core.model import LOCAL, Key, Side
+from trueup.core.model import LOCAL, Key, Record, Shown, Side
 from trueup.core.plan import Item, Plan
 from trueup.core.report import Report
 from trueup.core.strategy import Conflict
+from trueup.core.table import Act
 from trueup.engine.act import Ask, act
 from trueup.engine.ambient import Ambient
 from trueup.engine.apply import apply
@@ -244,7 +245,7 @@ class Engine:
         target: str | Spec,
         ask: Ask,
         *,
-        record: Recording | None = None,
+        amend: Callable[[Record], Record] = lambda record: record,
         confirm: Confirm = yes,
         allow: Iterable[Guard] = (),
         keep: bool = True,
@@ -255,7 +256,7 @@ class Engine:
         Args:
             target: A configured target's name, or a target; one that records.
             ask: Is given every item, and returns those that are wanted, each with the rule that does it.
-            record: What their acts record; None: what the kind records by itself.
+            amend: Is given what the kind would record by itself, and says what is recorded.
             confirm: Is shown the plan; False ends the run with nothing done.
             allow: Guards that let this one run pass.
             keep: Whether what is deleted goes to the trash.
@@ -263,7 +264,12 @@ class Engine:
         """
         job = replace(await self._job(target, allow=allow), command=command)
         how = _audit_of(job)
-        if record is not None:
+        plain = how.method.record
+        if plain is not None:
+
+            def record(key: Key, seen: Mapping[Side, Shown], act: Act) -> Record:
+                return amend(plain(key, seen, act))
+
             how = replace(how, method=replace(how.method, record=record))
         return await act(job, how, ask, confirm=confirm, keep=keep)
 

@@ -55,7 +55,11 @@ def _open_policies(spec: Policies, path: Path, opening: Opening, state: State, a
     engine = DockerStore(spec.docker, _fields_of(record, "image", str), opening)
     stores = {policies.RECORD: record, policies.DISK: disk, policies.ENGINE: engine}
     complete = partial(_verified, disk, Digests(opening.remember), spec.only)
-    audit = Audit(policies.method(adopt=spec.adopt), policies.RECORD, complete)
+    audit = Audit(
+        policies.method(adopt=spec.adopt, path_of=lambda name, version: str(root / name / version)),
+        policies.RECORD,
+        complete,
+    )
     return _job(spec, stores, audit, engine, state, ambient)
 
 
@@ -63,7 +67,7 @@ def _open_environments(spec: Environments, path: Path, opening: Opening, state: 
     record = RegistryStore(str(path), environments.KIND, opening)
     engine = DockerStore(spec.docker, _fields_of(record, "image", str), opening)
     stores = {environments.RECORD: record, environments.ENGINE: engine}
-    audit = Audit(environments.method(adopt=spec.adopt), environments.RECORD)
+    audit = Audit(environments.method(adopt=spec.adopt, image_of=engine.reference_of), environments.RECORD)
     return _job(spec, stores, audit, engine, state, ambient)
 
 

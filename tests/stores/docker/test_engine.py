@@ -16,6 +16,7 @@ from tests.stores.docker.conftest import Images, rows, store_at
 
 from trueup.core.errors import AccessDenied, NotFound, PreconditionFailed, ReadOnly, StoreError, TimedOut, Unavailable
 from trueup.core.model import Content, Entry, Key, Kind, Token
+from trueup.core.table import Verb
 from trueup.protocols import Trash
 from trueup.stores.docker import DEFAULT_URL, DockerStore
 from trueup.testing.engines import DockerEngine
@@ -123,8 +124,8 @@ async def test_a_pruned_image_is_gone_and_one_that_went_by_itself_is_said_to_be(
     removed = await store.remove(LIBERO, expect=number, trash=Trash("r2"))
     (kept,) = await store.kept()
     await images.call("DELETE", f"/images/trueup-trash/r2:{kept.handle.rpartition(':')[2]}")
+    source = store.kept_source(kept.handle, Entry(number, Content(Kind.FILE, 1)))
     with pytest.raises(NotFound, match="no longer kept"):
-        source = store.kept_source(kept.handle, Entry(number, Content(Kind.FILE, 1)))
         await store.write(LIBERO, source, expect=None, trash=None)
 
 
@@ -235,6 +236,5 @@ def test_an_engine_leaves_nothing_mounted_behind(container_engine: DockerEngine)
         assert directory not in Path("/proc/self/mounts").read_text()
 
 
-def test_a_store_can_do_nothing_by_plan() -> None:
-    assert store_at("unix:///none", {}).properties.verbs == frozenset()
-    assert DockerStore.__mro__[1].__name__ == "Inventory"
+def test_images_are_removed_and_put_back_and_nothing_else_is_planned() -> None:
+    assert store_at("unix:///none", {}).properties.verbs == {Verb.PUT, Verb.DELETE, Verb.SAVE}

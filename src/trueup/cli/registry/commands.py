@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -17,12 +17,12 @@ from trueup.cli.registry.options import Options, registry_options
 from trueup.cli.running import Runner, run_engine
 from trueup.core.audit import Judged
 from trueup.core.errors import UsageError
-from trueup.core.model import Damaged, Key, Record, Shown, Side
+from trueup.core.model import Damaged, Key, Record
 from trueup.core.report import EXIT_OK, EXIT_PARTIAL, Report, combine
 from trueup.core.table import Act, Rule, Standing, Verb
 from trueup.render.names import count, pad, printable, size
 from trueup.render.text import Line, line, table
-from trueup.targets import environments, policies
+from trueup.targets import policies
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -203,13 +203,11 @@ def add(
         rule = Rule("added", (Act(Verb.RECORD_ADD, policies.RECORD),), why="recorded by hand")
         return [Judged(key, seen, rule)]
 
-    def record(key: Key, seen: Mapping[Side, Shown], act: Act) -> Record:
-        method = policies.method(adopt=True) if kind == POLICY else environments.method(adopt=True)
-        assert method.record is not None  # noqa: S101  # both kinds record
-        return Record.of(method.record(key, seen, act).fields | given)
+    def amend(record: Record) -> Record:
+        return Record.of(record.fields | given)
 
     async def work(runner: Runner) -> int:
-        report = await carried_out(runner, options, kind, ask, record=record)
+        report = await carried_out(runner, options, kind, ask, amend=amend)
         code = conclude(runner, report, "Recorded")
         finish(session, "result", report=report, exit_code=code)
         return code

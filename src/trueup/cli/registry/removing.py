@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from trueup.cli.running import Runner, run_engine
 from trueup.cli.targets import allow_option, yes_option
 from trueup.core.check import Guard
 from trueup.core.errors import UsageError
-from trueup.core.model import Key, Record, Shown, Side
+from trueup.core.model import Record
 from trueup.core.plan import Plan
 from trueup.core.table import Act, Rule, Verb
 from trueup.render.names import count, printable, size
@@ -135,7 +135,7 @@ def _remove(
         report = await runner.engine.act(
             one.spec,
             choosing({one.item.key}, removal.rule),
-            record=removal.record,
+            amend=removal.amend,
             confirm=confirm,
             allow=allow,
             keep=keep,
@@ -170,7 +170,7 @@ class _Removal:
             acts.append(Act(Verb.DELETE, policies.ENGINE))
         return Rule("removed", (*acts, Act(Verb.RECORD_REMOVE, policies.RECORD)), why="removed by hand")
 
-    def record(self, _: Key, __: Mapping[Side, Shown], ___: Act) -> Record:
+    def amend(self, _: Record) -> Record:
         """Which containers are stopped."""
         return Record.of({"stop": list(self.containers)})
 
