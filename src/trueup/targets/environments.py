@@ -16,6 +16,7 @@ KIND = "envs"
 RECORD, ENGINE = Side("record"), Side("engine")
 
 MISSING = "image_missing"
+DAMAGED = "image_damaged"
 UNREGISTERED = "unregistered"
 
 
@@ -60,8 +61,11 @@ def table(*, adopt: bool) -> Table:
             "a-": Rule(
                 MISSING, (Act(Verb.RECORD_REMOVE, RECORD),), why="recorded, and the engine does not hold its image"
             ),
+            "ax": Rule(DAMAGED, standing=Standing.DAMAGED, why="{engine}"),
             "-a": unregistered,
+            "-x": Rule("unregistered_damaged", standing=Standing.DAMAGED, why="no entry names it, and {engine}"),
         },
+        damageable=(ENGINE,),
     )
 
 
