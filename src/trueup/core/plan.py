@@ -142,6 +142,8 @@ class Observed:
     free_bytes: int | None = None
     notices: tuple[str, ...] = ()
     """What the side cannot promise, in plain words."""
+    informs: bool = False
+    """Whether it only informs: nothing is decided by it, so that it may be out of reach."""
     expected: int | None = None
     """How many items are removed from a record because this side does not hold them; None: as many as were agreed
     could be deleted."""
@@ -191,9 +193,14 @@ class Plan:
         return tuple(item for item in self.items if item.standing is Standing.UNKNOWN)
 
     @property
+    def damaged(self) -> tuple[Item, ...]:
+        """Items that a side holds, and not whole."""
+        return tuple(item for item in self.items if item.standing is Standing.DAMAGED)
+
+    @property
     def complete(self) -> bool:
         """Whether every side was listed to its end."""
-        return all(observed.complete for observed in self.observed.values())
+        return all(observed.complete or observed.informs for observed in self.observed.values())
 
     @property
     def destroys(self) -> int:
@@ -228,12 +235,13 @@ def build_items(findings: Sequence[Finding], policy: Policy) -> tuple[Item, ...]
     """Turn settled findings into items with steps.
 
     Args:
-        findings: In key order, as `trueup.core.tree.settle` returns them.
+        findings: In key order, as `trueup.core.tree.settle` returns them; what is agreed, with nothing to remember, is
+            no item.
         policy: The target's settings.
     """
     table = {finding.key: finding for finding in findings}
     builder = _Builder(policy, table)
-    items = [builder.item(finding) for finding in findings]
+    items = [builder.item(finding) for finding in findings if finding.rule.acts or not finding.agreed]
     return tuple(_forgetting(_link_replacements(items, table), builder))
 
 
@@ -340,8 +348,8 @@ def _link_replacements(items: Sequence[Item], table: Mapping[Key, Finding]) -> l
                 below = emptied.get((step.side, Key(step.key + "/")))
                 if file is not None:
                     _file_becomes_directory(linked, item, step, file)
-                elif below:
-                    _directory_becomes_file(linked, item, step, below)
+                elif below or table[item.key].beneath is not None:
+                    _directory_becomes_file(linked, item, step, below or ())
     return [linked[item.key] for item in items]
 
 

@@ -62,6 +62,8 @@ class Outcome:
     """Of the bytes that were written."""
     kept: str | None = None
     """Handle of the replaced or deleted version in the side's trash."""
+    found: bool = False
+    """Whether it was there already, just as it was to be: the step wrote nothing, and an undo leaves it alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def plan_exit_code(plan: Plan, *, drift: bool) -> int:
     codes = [EXIT_OK]
     if not plan.complete:
         codes.append(EXIT_FAILED)
-    if plan.unknown:
+    if plan.unknown or plan.damaged:
         codes.append(EXIT_PARTIAL)
     if plan.conflicts:
         codes.append(EXIT_CONFLICTS)

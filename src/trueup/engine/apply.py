@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from trueup.core.check import check
+from trueup.core.codec import refuse_incoherent
 from trueup.core.errors import PreconditionFailed, StalePlan, StoreError
-from trueup.core.model import Damaged, Entry, Key, Side, Token
+from trueup.core.model import Damaged, Entry, Key, Recorded, Side, Token
 from trueup.core.plan import Item, Plan
 from trueup.core.reconcile import other
 from trueup.core.report import Ending, Outcome, Report, Status
@@ -26,10 +27,12 @@ async def apply(plan: Plan, job: Job, *, skip_stale: bool) -> Report:
         skip_stale: Apply what still matches, report the rest as changed.
 
     Raises:
+        CodecError: If the plan does not hang together.
         StalePlan: If an item is no longer as the plan saw it, unless those are to be skipped; nothing was done.
         PlanRefused: If a guard stops the plan.
         Locked: If another run holds the target.
     """
+    refuse_incoherent(plan)
     async with held(job):
         chosen = selected(plan, job)
         stale = await _find_stale(chosen, job)
@@ -67,7 +70,7 @@ async def _find_stale(plan: Plan, job: Job) -> dict[Key, str]:
 def _expected(item: Item) -> Iterator[tuple[Key, Side, Token | None]]:
     """Which versions the item saw; of a move also under its old name."""
     for side, seen in item.seen.items():
-        yield item.key, side, seen.token if isinstance(seen, Entry | Damaged) else None
+        yield item.key, side, seen.token if isinstance(seen, Entry | Damaged | Recorded) else None
     for step in item.steps:
         if step.verb is Verb.MOVE and step.value is not None:
             yield step.value.key, step.side, step.value.token

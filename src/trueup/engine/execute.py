@@ -18,7 +18,6 @@ from trueup.core.model import (
     key_bytes,
 )
 from trueup.core.plan import Item, Phase, Plan, Ref, Step
-from trueup.core.reconcile import other
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
 from trueup.engine.agree import adopted, trusted, written
@@ -72,7 +71,9 @@ async def _mark_roots(job: Job, number: int, plan: Plan) -> None:
         return
     markers = {}
     for side in job.written:
-        markers[side] = await job.stores[side].set_marker(job.ambient.unique() + job.ambient.unique())
+        identity = await job.stores[side].set_marker(job.ambient.unique() + job.ambient.unique())
+        if identity:  # a side that records carries none
+            markers[side] = identity
     await job.ambient.threads(job.state.set_markers, number, markers)
 
 
@@ -94,6 +95,8 @@ class _Execution:
     results: dict[int, tuple[Outcome, ...]] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
     """Ids of steps that were carried out."""
+    found: set[str] = field(default_factory=set)
+    """Ids of those that wrote nothing: it was there already."""
     failed: bool = False
     ahead: dict[str, Written | StoreError] = field(default_factory=dict)
     """What became of steps that were carried out together with others, before their items are finished."""
@@ -231,11 +234,19 @@ class _Execution:
             return Outcome(step.id, step.key, Status.FAILED, str(error), error.code), None
         self.job.pace.succeeded()
         outcome = Outcome(
-            step.id, step.key, Status.DONE, token=written.token, fingerprint=written.fingerprint, kept=written.kept
+            step.id,
+            step.key,
+            Status.DONE,
+            token=written.token,
+            fingerprint=written.fingerprint,
+            kept=written.kept,
+            found=step.id in self.found,
         )
         return outcome, written
 
     async def _do(self, step: Step, trash: Trash | None) -> Written:
+        if step.verb is Verb.ACT:
+            return await self._act(step)
         answer = self.ahead.pop(step.id, None)
         if isinstance(answer, Written):
             return answer
@@ -249,18 +260,16 @@ class _Execution:
             return await carry_out(store, effect)
         except PreconditionFailed:
             found = await self._there_already(step) if _is_new(store, step) else None
-            found = found or await self._in_place_of_folders(step, trash)
             if found is None:
                 raise
+            self.found.add(step.id)
             return found
 
-    async def _in_place_of_folders(self, step: Step, trash: Trash | None) -> Written | None:
-        """Write a new file where nothing but directories is, if those are none of the other side's business."""
-        store, effect = self.stores[step.side], self._effect(step, trash)
-        hidden = store.properties.directories and not self.stores[other(step.side)].properties.directories
-        if not hidden or not isinstance(effect, Put) or effect.expect is not None:
-            return None
-        return await carry_out(store, replace(effect, expect=DIRECTORY_TOKEN))
+    async def _act(self, step: Step) -> Written:
+        if self.job.act is None:
+            raise StoreError(f"{step.key} cannot be carried out for a target of this kind")
+        await self.job.act(step)
+        return Written(None)
 
     def _effect(self, step: Step, trash: Trash | None) -> Effect | None:
         """What the step asks of its store; None: to make a directory."""
@@ -414,7 +423,7 @@ async def _found_out(job: Job, step: Step, kept: Mapping[tuple[Side, Key], str])
     except StoreError:  # something else is there by now, a link for example
         return lost
     match step.verb:
-        case Verb.ADOPT:
+        case Verb.ADOPT | Verb.ACT:
             return lost
         case Verb.SAVE:
             took_effect = handle is not None
