@@ -2,7 +2,8 @@
 
 Nothing here is shared with `trueup.core`: where the two disagree, one of them misreads the specification. What a key by
 itself asks for comes from `tests.core.oracle`; here those wishes are withdrawn, one after the other, until what is left
-of them is a tree on each side. Sources: RECONCILE ("Order", scenarios 10 to 14), decision "A change of kind is an edit".
+of them is a tree on each side. Sources: RECONCILE, "Order", and its scenarios 10 to 14; the decision "A change of kind
+is an edit".
 
 A tree is a dictionary of texts by key; a directory's key ends in ``/`` and its text is empty; `UNKNOWN` is something
 that the side could not read.
@@ -10,7 +11,7 @@ that the side could not read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -138,8 +139,8 @@ class _Wishes:
     def loses(self, side: str, key: str) -> bool:
         return self.now(side, key) is not None and self.then(side, key) is None
 
-    def withdraw(self, keys: object) -> None:
-        for key in list(keys):  # type: ignore[call-overload]
+    def withdraw(self, keys: Iterable[str]) -> None:
+        for key in list(keys):
             self.wished.pop(key, None)
             self.siblings.pop(key, None)
 

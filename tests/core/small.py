@@ -37,7 +37,7 @@ from trueup.core.model import (
 from trueup.core.plan import Item, Phase, Step, build_items
 from trueup.core.reconcile import LookCloser, Reason, reconcile
 from trueup.core.strategy import TIE_NS, Conflict, Deletes, Direction, Keep, Policy
-from trueup.core.table import Rule, Verb
+from trueup.core.table import Verb
 from trueup.core.tree import SIDES, Finding, Names, settle
 
 NOW = 10**18
@@ -52,7 +52,7 @@ FILE: Words = (
     ("a", "b", None), ("a", "b", "a"), ("a", "b", "b"), ("a", "b", "c"),
 )  # fmt: skip
 """Ancestor, local and remote of a file: all that differ by more than the names of the texts."""
-DIRECTORY: Words = tuple(itertools.product((None, ""), repeat=3))
+DIRECTORY: Words = tuple(itertools.product((None, ""), (None, ""), (None, "")))
 
 
 def caseless(name: str) -> str:
@@ -131,7 +131,7 @@ def darkened(world: World) -> Iterator[World]:
             yield world._replace(**{name: shown | {dark: DARK}})
 
 
-# -- plans ---------------------------------------------------------------------------------------------------------------
+# -- plans -----------------------------------------------------------------------------------------------------------
 
 
 def policy(options: Options) -> Policy:
@@ -186,7 +186,7 @@ def _names_of(place: Place) -> Names:
     )
 
 
-# -- carrying out --------------------------------------------------------------------------------------------------------
+# -- carrying out ----------------------------------------------------------------------------------------------------
 
 
 class Refused(Exception):
@@ -239,16 +239,16 @@ class Carried:
             if step.verb in (Verb.SAVE, Verb.ADOPT):
                 continue
             try:
-                if not done.issuperset(step.needs):
-                    raise Refused("what it needs was not done")
-                self._do(step, keep=step.side in kept)
+                self._do(step, done, keep=step.side in kept)
             except Refused:
                 self.refused.append(item.key)
                 return
             done.add(step.id)
             yield
 
-    def _do(self, step: Step, *, keep: bool) -> None:
+    def _do(self, step: Step, done: set[str], *, keep: bool) -> None:
+        if not done.issuperset(step.needs):
+            raise Refused("what it needs was not done")
         held = self.held[step.side]
         directories = dict(self.setting.places)[step.side].directories
         if step.verb is Verb.DELETE or step.value is None:
@@ -256,7 +256,7 @@ class Carried:
             if step.verb is Verb.REPLACE_KIND and self.setting.directories:
                 held[f"{step.key}/"] = ""
             return
-        if step.value is not None and self.held[step.value.side].get(step.value.key) != _text(step.value.token):
+        if self.held[step.value.side].get(step.value.key) != _text(step.value.token):
             raise Refused(f"{step.value.key} changed")
         if step.expect == DIRECTORY_TOKEN and not is_directory(step.key) and directories:
             if any(key != f"{step.key}/" and key.startswith(f"{step.key}/") for key in held):

@@ -113,13 +113,11 @@ class Runs:
 
     def rest(self, world: World) -> Ran:
         """Run until nothing is left to do."""
-        kept: frozenset[tuple[str, str]] = frozenset()
-        for _ in range(RUNS):
-            ran = self.run(world)
+        ran = self.run(world)
+        kept = ran.kept
+        for _ in range(RUNS - 1):
+            ran = self.run(ran.world)
             kept |= ran.kept
-            if ran.world == world:
-                break
-            world = ran.world
         return ran._replace(kept=kept)
 
 

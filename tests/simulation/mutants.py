@@ -183,8 +183,8 @@ MUTANTS = (
     Mutant(
         "a false agreement beside a file that becomes a directory",
         "core/plan.py",
-        "if not became.isdisjoint(step.needs) and item.side(step.side) is None]",
-        "if not became.isdisjoint(step.needs)]",
+        "if not became.isdisjoint({s.id, *s.needs}) and item.side(s.side) is None]",
+        "if not became.isdisjoint({s.id, *s.needs})]",
     ),
     Mutant(
         "an edited file is moved along",
