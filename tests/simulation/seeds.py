@@ -100,7 +100,7 @@ def judge(story: Story, template: Path) -> Told:
     told.figures += calm.figures
     if calm.broken:
         return replace(calm, figures=told.figures)
-    if calm.ends != told.ends:
+    if calm.ends != told.ends and not story.setting.caseless:
         apart = {
             place: {key: (told.ends[place].get(key), calm.ends[place].get(key)) for key in _apart(told, calm, place)}
             for place in told.ends

@@ -191,7 +191,7 @@ def mirrored(story: Story) -> Story:
     policy = setting.policy
     direction, conflict = mirror.get(policy.direction, policy.direction), mirror.get(policy.conflict, policy.conflict)
     policy = replace(policy, direction=Direction(direction), conflict=Conflict(conflict))
-    skews = tuple((places[place], seconds) for place, seconds in setting.skews)
+    skews = tuple((places[place], seconds) for place, seconds in setting.skews if place in places)
     steps = [
         replace(step, acts=tuple(replace(act, place=places[act.place]) for act in step.acts)) for step in story.steps
     ]
@@ -255,7 +255,7 @@ class _Author:
         machine = more.choice(visits).machine
         if more.random() < 0.15:
             visits.append(replace(self.another(machine), crash_at=more.choice([None, more.randint(1, 300)])))
-        if more.random() < 0.15:
+        if more.random() < 0.25:
             visits.append(replace(self.another(machine), what="prune"))
         excludes = more.choice([True, True, False]) if setting.patterns else None
         return replace(step, visits=tuple(visits), excludes=excludes)

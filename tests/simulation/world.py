@@ -81,7 +81,8 @@ class World:
         states = {name: MemoryState() for name in (*self.setting.machines, SHARED)}
         self._hands = {name: self._opened(name, _HandClock(self, name), states[name]) for name in states}
         self.witness = Witness(
-            {name: Place(name, states[name], hand.properties.names.folded) for name, hand in self._hands.items()}
+            {name: Place(name, states[name], hand.properties.names.folded) for name, hand in self._hands.items()},
+            caseless=bool(self.setting.caseless),
         )
         self._persons = {
             name: Person(hand, self._others(name), bucket=self._is_bucket(name)) for name, hand in self._hands.items()
