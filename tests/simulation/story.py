@@ -125,11 +125,15 @@ class Story:
 
     @property
     def crashes_only(self) -> bool:
-        """Whether nobody and nothing disturbs a single machine but the loss of its power."""
+        """Whether nobody and nothing disturbs a single machine but the loss of its power.
+
+        What is unreadable becomes readable in the end, so that it matters how many runs there were before.
+        """
         visits = [visit for step in self.steps for visit in step.visits]
         return (
             len(self.setting.machines) == 1
             and not any(step.acts or step.jumps for step in self.steps[1:])
+            and not any(act.what == "obstruct" for step in self.steps for act in step.acts)
             and not any(visit.acts or visit.troubles or visit.what != "run" for visit in visits)
             and any(visit.crash_at is not None for visit in visits)
         )
