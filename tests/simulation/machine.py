@@ -244,7 +244,9 @@ class Life:
             self.say(f"{self.visit.what} ends: {self.report.ending} {told}".rstrip())
         except TrueupError as error:
             self.locked_out = isinstance(error, Locked)
-            self.say(f"{self.visit.what} ends: {type(error).__name__}: {error}")
+            # Who holds a lock is told by the number of a process, which no seed draws.
+            told = "" if self.locked_out else f": {error}"
+            self.say(f"{self.visit.what} ends: {type(error).__name__}{told}")
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not come out of the engine
             if self.dead:
                 return
