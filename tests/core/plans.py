@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from tests.core.worlds import printed
 
-from trueup.core.model import DIRECTORY_TOKEN, LOCAL, REMOTE, Ancestor, Content, Entry, Key, Kind, Side, Token
+from trueup.core.model import DIRECTORY_TOKEN, LOCAL, REMOTE, Ancestor, Content, Entry, Key, Kind, Shown, Side, Token
 from trueup.core.plan import Item, Observed, Phase, Plan, Ref, Step, Target
-from trueup.core.reconcile import Reason
+from trueup.core.reconcile import STANDINGS, Reason
 from trueup.core.strategy import Policy
-from trueup.core.table import Verb
+from trueup.core.table import Standing, Verb
 
 
 def entry(text: str, *, size: int = 1) -> Entry:
@@ -23,9 +23,16 @@ def agreed(text: str) -> Ancestor:
     return Ancestor(Token(text), Token(text), entry(text).content)
 
 
+def showing(item: Item, **seen: Shown) -> Item:
+    """The item, as if these sides had shown something else: ``showing(item, local=None)``."""
+    return replace(item, seen={**item.seen, **{Side(side): shown for side, shown in seen.items()}})
+
+
 def reported(key: str, reason: Reason = Reason.CONFLICT) -> Item:
     """An item without steps."""
-    return Item(Key(key), reason, entry("a"), entry("b"), None)
+    return Item(
+        Key(key), reason, {LOCAL: entry("a"), REMOTE: entry("b")}, None, standing=STANDINGS.get(reason, Standing.PLAIN)
+    )
 
 
 def upload(key: str, *, size: int = 1, side: Side = REMOTE, step: str = "s1") -> Item:
@@ -34,25 +41,28 @@ def upload(key: str, *, size: int = 1, side: Side = REMOTE, step: str = "s1") ->
     seen = entry("a", size=size)
     value = Ref(source, Key(key), seen.token, seen.content)
     steps = (Step(step, Key(key), side, Verb.PUT, None, value),)
-    return replace(reported(key, Reason.CREATE), local=seen, remote=None, steps=steps)
+    plain = replace(reported(key, Reason.CREATE), standing=Standing.PLAIN, steps=steps)
+    return showing(plain, local=seen, remote=None)
 
 
 def deletion(key: str, side: Side = REMOTE) -> Item:
     """A file, or a directory, that is deleted."""
     expect = DIRECTORY_TOKEN if key.endswith("/") else Token("a")
     steps = (Step("s1", Key(key), side, Verb.DELETE, expect),)
-    return Item(Key(key), Reason.DELETE, None, None, agreed("a"), steps, Phase.DELETE)
+    return Item(Key(key), Reason.DELETE, {LOCAL: None, REMOTE: None}, agreed("a"), steps, Phase.DELETE)
 
 
 def adoption(key: str) -> Item:
     """An agreement to be remembered."""
     steps = (Step("s1", Key(key), LOCAL, Verb.ADOPT),)
-    return Item(Key(key), Reason.ADOPT, None, None, agreed("a"), steps, Phase.AGREE)
+    return Item(Key(key), Reason.ADOPT, {LOCAL: None, REMOTE: None}, agreed("a"), steps, Phase.AGREE)
 
 
 def altered(key: str, now: str = "b") -> Item:
     """A known file, changed on the local side."""
-    return replace(upload(key), local=entry(now), remote=entry("a"), ancestor=agreed("a"), reason=Reason.UPDATE)
+    return replace(
+        showing(upload(key), local=entry(now), remote=entry("a")), ancestor=agreed("a"), reason=Reason.UPDATE
+    )
 
 
 def plan(

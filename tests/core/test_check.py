@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.core.plans import adoption, altered, deletion, entry, plan, reported, seen, upload
+from tests.core.plans import adoption, altered, deletion, entry, plan, reported, seen, showing, upload
 
 from trueup.core import check as module
 from trueup.core.check import FEW, FREE_RESERVE_BYTES, Guard, Limits, check
@@ -201,9 +201,9 @@ def test_one_unchanged_file_lifts_the_suspicion() -> None:
 def test_neither_a_directory_nor_what_is_gone_or_unknown_lifts_the_suspicion() -> None:
     suspicious = all_changed(FEW)
     known = Ancestor(DIRECTORY_TOKEN, DIRECTORY_TOKEN, DIRECTORY_CONTENT)
-    directory = replace(altered("d/"), local=Entry(DIRECTORY_TOKEN, DIRECTORY_CONTENT), ancestor=known)
-    gone = replace(altered("gone"), local=None)
-    unknown = replace(altered("unknown"), local=Unknown("why"))
+    directory = replace(showing(altered("d/"), local=Entry(DIRECTORY_TOKEN, DIRECTORY_CONTENT)), ancestor=known)
+    gone = showing(altered("gone"), local=None)
+    unknown = showing(altered("unknown"), local=Unknown("why"))
     new = upload("new")
     assert refusals(replace(suspicious, items=(*suspicious.items, directory, gone, unknown, new))) == [
         Guard.ALL_CHANGED
@@ -211,7 +211,7 @@ def test_neither_a_directory_nor_what_is_gone_or_unknown_lifts_the_suspicion() -
 
 
 def test_a_change_that_both_sides_made_alike_is_only_remembered() -> None:
-    both = tuple(replace(adoption(f"f{n}"), local=entry("b"), remote=entry("b")) for n in range(FEW))
+    both = tuple(showing(adoption(f"f{n}"), local=entry("b"), remote=entry("b")) for n in range(FEW))
     assert refusals(replace(all_changed(FEW), items=both)) == []
 
 

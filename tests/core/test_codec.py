@@ -28,19 +28,20 @@ from trueup.core.model import (
     REMOTE,
     Ancestor,
     Content,
+    Damaged,
     Entry,
     Fingerprint,
     Key,
     Kind,
+    Record,
     Token,
     Unknown,
     key_from_bytes,
 )
 from trueup.core.plan import Item, Observed, Phase, Plan, Ref, Step, Target
-from trueup.core.reconcile import Reason
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
-from trueup.core.table import Verb
+from trueup.core.table import Standing, Verb
 
 texts = st.text(st.characters(codec="utf-8"), max_size=5)
 keys = st.binary(min_size=1, max_size=6).map(key_from_bytes)
@@ -53,15 +54,19 @@ fingerprints = st.none() | st.builds(Fingerprint, texts, texts)
 contents = st.builds(Content, st.sampled_from(Kind), sizes, fingerprints)
 entries = st.builds(Entry, tokens, contents, times, modes)
 unknowns = st.builds(Unknown, texts, st.sampled_from(Kind), sizes)
-seen = st.none() | entries | unknowns
+damaged = st.builds(Damaged, texts, tokens, sizes)
+seen = st.none() | entries | unknowns | damaged
+records = st.none() | st.dictionaries(texts, texts | st.integers() | st.none(), max_size=2).map(Record.of)
 ancestors = st.none() | st.builds(Ancestor, tokens, tokens, contents)
 refs = st.none() | st.builds(Ref, sides, keys, tokens, contents, times, modes, st.none() | texts)
 verbs = st.sampled_from(Verb)
 ids = st.lists(texts, max_size=2).map(tuple)
-steps = st.builds(Step, texts, keys, sides, verbs, st.none() | tokens, refs, ids)
+steps = st.builds(Step, texts, keys, sides, verbs, st.none() | tokens, refs, ids, records)
 some_steps = st.lists(steps, max_size=2).map(tuple)
+by_role = st.dictionaries(sides, seen, max_size=3)
+standings = st.sampled_from(Standing)
 items = st.builds(
-    Item, keys, st.sampled_from(Reason), seen, seen, ancestors, some_steps, st.sampled_from(Phase), ancestors
+    Item, keys, texts, by_role, ancestors, some_steps, st.sampled_from(Phase), ancestors, standings, texts
 )
 observed = st.builds(
     Observed,
@@ -146,6 +151,7 @@ def test_the_digest_of_a_plan_does_not_change_from_release_to_release() -> None:
 
 # -- what is refused -------------------------------------------------------------------------------------------------
 
+LOCAL_ITEM = "items", 0, "seen", "local"
 DOCUMENT = plan_to_json(plan(upload("f"), reported("u")))
 Edit = Callable[[Any], object]
 
@@ -184,13 +190,19 @@ BAD = [
     (_set("plan", "items", to={}), "plan.items must be list - it is dict"),
     (_set("plan", "items", 0, to=1), "plan.items[0] must be dict - it is int"),
     (_set("plan", "items", 0, "key", to=1), "plan.items[0].key must be str - it is int"),
-    (_set("plan", "items", 0, "reason", to="whim"), "plan.items[0].reason is no Reason - 'whim'"),
+    (_set("plan", "items", 0, "standing", to="whim"), "plan.items[0].standing is no Standing - 'whim'"),
     (_set("plan", "items", 0, "phase", to=3), "plan.items[0].phase is no Phase - 3"),
-    (_set("plan", "items", 0, "local", to={"odd": 1}), "plan.items[0].local has the fields of nothing known"),
-    (_set("plan", "items", 0, "local", to="x"), "plan.items[0].local must be dict - it is str"),
-    (_set("plan", "items", 0, "local", "content", "size", to="1"), "plan.items[0].local.content.size must be int"),
-    (_set("plan", "items", 0, "local", "content", "size", to=True), "content.size must be int - it is bool"),
-    (_set("plan", "items", 0, "local", "content", "size", to=1.0), "content.size must be int - it is float"),
+    (
+        _set("plan", *LOCAL_ITEM, to={"odd": 1}),
+        "plan.items[0].seen.local has the fields of nothing known",
+    ),
+    (_set("plan", *LOCAL_ITEM, to="x"), "plan.items[0].seen.local must be dict - it is str"),
+    (
+        _set("plan", *LOCAL_ITEM, "content", "size", to="1"),
+        "plan.items[0].seen.local.content.size must be int",
+    ),
+    (_set("plan", *LOCAL_ITEM, "content", "size", to=True), "content.size must be int - it is bool"),
+    (_set("plan", *LOCAL_ITEM, "content", "size", to=1.0), "content.size must be int - it is float"),
     (_set(*STEP, "verb", to=None), "plan.items[0].steps[0].verb is no Verb - None"),
     (_set(*STEP, "value", "kept", to=0), "plan.items[0].steps[0].value.kept must be str - it is int"),
     (_set(*STEP, "needs", to=[0]), "plan.items[0].steps[0].needs[0] must be str - it is int"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.core.plans import adoption, altered, deletion, entry, plan, reported, seen, upload
+from tests.core.plans import adoption, altered, deletion, entry, plan, reported, seen, showing, upload
 from tests.core.worlds import World
 
 from trueup.core.model import (
@@ -107,8 +107,8 @@ def test_a_report_has_no_steps_and_keeps_what_was_seen() -> None:
     item = planned(world)["f"]
     assert (item.steps, item.reason, item.is_change) == ((), Reason.CONFLICT, False)
     assert item.ancestor == world.ancestors[Key("f")]
-    assert item.side(LOCAL) is item.local
-    assert item.side(REMOTE) is item.remote
+    assert item.side(LOCAL) is item.seen[LOCAL]
+    assert item.side(REMOTE) is item.seen[REMOTE]
 
 
 def test_a_step_without_content_to_copy_is_a_mistake() -> None:
@@ -205,7 +205,7 @@ def test_what_a_bucket_holds_beside_the_file_stays_agreed() -> None:
     world = World.of(["x/a"], {"x/a": "edited"}, {"x": "file", "x/a": "x/a"})
     items = world.plan(Policy(conflict=Conflict.LOCAL_WINS))
     assert [step.verb for item in items if item.key == "x/a" for step in item.steps] == [Verb.SAVE, Verb.PUT]
-    assert all(item.remote is None for item in items if item.phase is Phase.AGREE)
+    assert all(item.side(REMOTE) is None for item in items if item.phase is Phase.AGREE)
 
 
 def test_what_comes_back_below_a_new_directory_is_forgotten_first() -> None:
@@ -216,9 +216,10 @@ def test_what_comes_back_below_a_new_directory_is_forgotten_first() -> None:
     for item in forgotten:
         (step,) = item.steps
         assert (step.verb, item.reason) == (Verb.ADOPT, Reason.ADOPT)
-        assert isinstance(item.local, Entry)
-        assert step.expect == item.local.token
-        assert item.remote is None
+        there = item.side(LOCAL)
+        assert isinstance(there, Entry)
+        assert step.expect == there.token
+        assert item.side(REMOTE) is None
     mirror = World.of(["x/a"], {"x": "file"}, {"x/a": "edited"}).plan(Policy(conflict=Conflict.REMOTE_WINS))
     assert [shape(item) for item in mirror if item.phase is Phase.AGREE] == [[("adopt", LOCAL, None)]] * 2
 
@@ -276,8 +277,8 @@ def test_an_item_is_altered_only_if_it_is_known_to_differ_from_what_was_agreed()
     assert altered("a").altered(LOCAL)
     assert not altered("a").altered(REMOTE)
     assert not upload("a").altered(LOCAL)
-    assert not replace(altered("a"), local=Unknown("why")).altered(LOCAL)
+    assert not showing(altered("a"), local=Unknown("why")).altered(LOCAL)
     unprinted = Entry(Token("t"), Content(Kind.FILE, 1))
-    assert not replace(altered("a"), local=unprinted).altered(LOCAL)
-    assert not replace(altered("d/"), local=Entry(DIRECTORY_TOKEN, DIRECTORY_CONTENT)).altered(REMOTE)
+    assert not showing(altered("a"), local=unprinted).altered(LOCAL)
+    assert not showing(altered("d/"), local=Entry(DIRECTORY_TOKEN, DIRECTORY_CONTENT)).altered(REMOTE)
     assert entry("b").content != entry("a").content

@@ -11,16 +11,16 @@ from tests.core.worlds import Held, World, printed
 
 from trueup.core.model import DIRECTORY_TOKEN, LOCAL, REMOTE, Key, Kind, Side, is_directory, parents
 from trueup.core.plan import Item
-from trueup.core.reconcile import CONFLICTS, Reason, is_sibling
+from trueup.core.reconcile import STANDINGS, Reason, is_sibling
 from trueup.core.strategy import TIE_NS, Conflict, Deletes, Direction, Keep, Policy
-from trueup.core.table import Verb
+from trueup.core.table import Standing, Verb
 from trueup.core.tree import SIDES, Names
 
 NFC, NFD = "\u00e9", "e\u0301"
 NAMES = ["a", "b", "a!b", "A", NFC, NFD, "x.tar.gz", ".hidden", "\udcff"]
 HOSTILE = "no\nway"
 
-OPEN = [Reason.UNKNOWN, Reason.SKIPPED, Reason.BLOCKED, Reason.HELD, *CONFLICTS]
+OPEN = [Reason.UNKNOWN, Reason.SKIPPED, Reason.BLOCKED, Reason.HELD, *STANDINGS]
 """Reasons for which the sides may go on to differ."""
 
 
@@ -238,8 +238,8 @@ def test_a_second_run_is_a_no_op_with_the_same_conflicts(world: World, policy: P
     assert [item for item in again if item.steps] == []
     open_ = {item.key: item.reason for item in first if not item.steps and item.reason is not Reason.MOVED}
     assert {item.key: item.reason for item in again if item.key in open_} == open_
-    assert {item.key for item in again if item.reason in CONFLICTS} == {
-        item.key for item in first if item.reason in CONFLICTS
+    assert {item.key for item in again if item.standing is Standing.CONFLICT} == {
+        item.key for item in first if item.standing is Standing.CONFLICT
     }
 
 

@@ -482,7 +482,7 @@ class _Run:
                 return
         writes = [step for step in item.steps if step.verb in (Verb.PUT, Verb.REPLACE_KIND, Verb.DELETE)]
         if not writes:
-            local_entry, remote_entry = item.local, item.remote
+            local_entry, remote_entry = item.side(LOCAL), item.side(REMOTE)
             if isinstance(local_entry, Entry) and isinstance(remote_entry, Entry):
                 ancestors[item.key] = Ancestor(local_entry.token, remote_entry.token, local_entry.content)
             else:
@@ -522,4 +522,4 @@ def _content(key: Key, text: str) -> Content:
 
 def reasons(items: Iterable[Item]) -> dict[str, str]:
     """Why, by key."""
-    return {item.key: item.reason.value for item in items}
+    return {item.key: item.reason for item in items}

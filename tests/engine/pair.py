@@ -291,7 +291,7 @@ def only(side: Side, wrapper: Callable[[Store], Store]) -> Wrap:
 
 def reasons(plan: Plan) -> dict[str, str]:
     """Why each item of the plan is in it."""
-    return {item.key: item.reason.value for item in plan.items}
+    return {item.key: item.reason for item in plan.items}
 
 
 __all__ = ["LOCAL", "REMOTE", "Meddler", "Pair", "only", "reasons"]

@@ -20,9 +20,9 @@ from trueup.core.model import (
     Unknown,
 )
 from trueup.core.plan import Item, Observed, Phase, Plan, Ref, Step, Target
-from trueup.core.reconcile import Reason
+from trueup.core.reconcile import STANDINGS, Reason
 from trueup.core.strategy import Policy
-from trueup.core.table import Verb
+from trueup.core.table import Standing, Verb
 
 HOUR_NS = 3600 * 10**9
 TOKENS = {LOCAL: Token("l1"), REMOTE: Token("r1")}
@@ -59,7 +59,8 @@ def item(
     ancestor: Ancestor | None = None,
     phase: Phase = Phase.WRITE,
 ) -> Item:
-    return Item(Key(key), reason, local, remote, ancestor, steps, phase)
+    standing = STANDINGS.get(reason, Standing.PLAIN)
+    return Item(Key(key), reason, {LOCAL: local, REMOTE: remote}, ancestor, steps, phase, standing=standing)
 
 
 def plan(items: Sequence[Item], *, policy: Policy | None = None, **fields: object) -> Plan:

@@ -136,7 +136,7 @@ def test_a_change_of_kind_on_one_side_is_named() -> None:
     assert reason_text(becomes_file, plan([becomes_file, gone])) == "became a file on remote"
     never = reason_text(becomes_file, plan([becomes_file]))
     assert never == "the sides differ: remote wins; takes the place of a folder"
-    edited = replace(becomes_folder, remote=entry(1000, "beef"))
+    edited = replace(becomes_folder, seen={**becomes_folder.seen, REMOTE: entry(1000, "beef")})
     assert reason_text(edited, plan([edited])) == "the sides differ: local wins; a folder takes its place"
 
 

@@ -335,7 +335,7 @@ class World:
         number = machine.state.find_target(machine.target)
         if number is not None and (killed := Journal(machine.state).killed(number)):
             self.witness.wrong("6", f"runs of {machine.name} never ended: {killed}")
-        allowed = _open_reasons(self.setting) | ({item.reason.value for item in plan.items} if refused else set())
+        allowed = _open_reasons(self.setting) | ({item.reason for item in plan.items} if refused else set())
         self.witness.at_rest(life, plan, allowed)
 
     def _everything(self) -> object:

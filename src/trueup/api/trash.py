@@ -7,7 +7,6 @@ from pathlib import Path
 
 from trueup.core.errors import NotFound, PreconditionFailed, StoreError
 from trueup.core.model import UNTRUSTED, Content, Entry, Kind, Side
-from trueup.core.tree import SIDES
 from trueup.engine.job import Job
 from trueup.engine.run import held, writing
 from trueup.protocols import Discarded, Source
@@ -50,7 +49,7 @@ class Prunable:
 
 async def list_trash(job: Job) -> list[TrashItem]:
     """Everything in the trash of both sides."""
-    return [TrashItem(side, item) for side in SIDES for item in await job.stores[side].kept()]
+    return [TrashItem(side, item) for side in job.stores for item in await job.stores[side].kept()]
 
 
 async def restore(job: Job, side: Side, handle: str, to: Path | None) -> None:
@@ -87,7 +86,7 @@ async def prune(job: Job, which: Prunable, *, dry_run: bool) -> Pruned:
 
 async def _is_last_copy(job: Job, kept: TrashItem) -> bool:
     """Whether no side holds anything under the name any more."""
-    return all([await job.stores[side].stat(kept.item.key) is None for side in SIDES])
+    return all([await job.stores[side].stat(kept.item.key) is None for side in job.stores])
 
 
 def _write_out(path: Path, source: Source) -> None:

@@ -117,7 +117,7 @@ def show(session: Session, *, words: tuple[str, ...], overrides: Overrides) -> i
         item = _find(target, plan, keys[0])
         if session.text:
             session.show(conflict_block(item, plan))
-            if all(isinstance(seen, Entry) and seen.content.kind is Kind.FILE for seen in (item.local, item.remote)):
+            if all(isinstance(seen, Entry) and seen.content.kind is Kind.FILE for seen in item.seen.values()):
                 local, remote = [await version(runner, target, side, item.key, item) for side in (LOCAL, REMOTE)]
                 session.show(painted(item.key, local, remote))
             session.show(line(f"  --keep {answer:<7} {what}") for answer, what in CONSEQUENCES.items())

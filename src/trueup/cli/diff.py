@@ -144,7 +144,7 @@ async def _require(runner: Runner, target: Chosen, key: Key, plan: Plan) -> None
 
 
 def _differs(item: Item) -> bool:
-    both = (item.local, item.remote)
+    both = (item.side(LOCAL), item.side(REMOTE))
     if any(isinstance(seen, Unknown) for seen in both):
         return False
     contents = [seen.content if isinstance(seen, Entry) else None for seen in both]

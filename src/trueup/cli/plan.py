@@ -119,7 +119,7 @@ def _survey(
 
 def _counted(plan: Plan) -> Plan:
     """Where versions count for nothing, what agrees is not counted on the way: it is what the plan does not list."""
-    listed = sum(item.local is not None for item in plan.items)
+    listed = sum(item.side(LOCAL) is not None for item in plan.items)
     return replace(plan, agreed=plan.agreed or max(0, plan.observed[LOCAL].items - listed))
 
 

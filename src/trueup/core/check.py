@@ -8,7 +8,6 @@ from enum import StrEnum
 
 from trueup.core.model import Entry, Side, is_directory
 from trueup.core.plan import Observed, Plan
-from trueup.core.tree import SIDES
 
 FEW = 10
 """Below this many items, an emptied or wholly changed side is an ordinary clean-up."""
@@ -94,7 +93,7 @@ def check(plan: Plan, limits: Limits, *, allow: Iterable[Guard] = ()) -> tuple[R
 
 
 def _max_delete(plan: Plan, limits: Limits) -> str | None:
-    for side in SIDES:
+    for side in plan.observed:
         deletes = plan.deletes(side)
         if not limits.permit(deletes, plan.ancestors):
             share = f" ({deletes / plan.ancestors:.0%} of {plan.ancestors})" if plan.ancestors else ""
@@ -106,11 +105,15 @@ def _emptied(plan: Plan, _: Limits) -> str | None:
     return _first_side(
         plan,
         lambda side, seen: (
-            f"{side} holds nothing, but {plan.ancestors} items were agreed: is it mounted?"
-            if seen.complete and seen.items == 0 and plan.ancestors >= FEW
+            f"{side} holds nothing, but {_expected(plan, seen)} items were agreed: is it mounted?"
+            if seen.complete and seen.items == 0 and _expected(plan, seen) >= FEW
             else None
         ),
     )
+
+
+def _expected(plan: Plan, seen: Observed) -> int:
+    return plan.ancestors if seen.expected is None else seen.expected
 
 
 def _all_changed(plan: Plan, _: Limits) -> str | None:

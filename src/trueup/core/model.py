@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NewType
+from typing import Any, NewType
 
 Key = NewType("Key", str)
 """Name of an item below its root.
@@ -28,7 +30,7 @@ DIRECTORY_TOKEN = Token("directory")
 
 
 class Kind(StrEnum):
-    """What an observed item is. The last three can be seen but not reconciled: they make a key unknown."""
+    """What an observed item is. All but the first two can be seen and not copied: between folders they are unknown."""
 
     FILE = "file"
     DIRECTORY = "directory"
@@ -37,9 +39,11 @@ class Kind(StrEnum):
     """A symbolic link, a device, a socket: never followed, never replaced."""
     FILTERED = "filtered"
     """Excluded by size: there, but not ours to judge."""
+    DAMAGED = "damaged"
+    """There, and known not to be whole: a side of a table says so of its own items."""
 
 
-OPAQUE_KINDS = frozenset({Kind.UNREADABLE, Kind.SKIPPED, Kind.FILTERED})
+OPAQUE_KINDS = frozenset({Kind.UNREADABLE, Kind.SKIPPED, Kind.FILTERED, Kind.DAMAGED})
 
 Row = tuple[bytes, Token, Kind, int, int, int | None, str]
 """One observed item on the fast path, as stores produce it by the million.
@@ -157,6 +161,38 @@ def entry_from_row(row: Row) -> Entry:
 
 Seen = Entry | Unknown | None
 """What one side showed for a key; None means: looked, and it is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """The side holds the item, and says that it is not whole. Damaged is neither present nor missing."""
+
+    why: str
+    token: Token
+    size: int = 0
+    """Bytes, as many as are there."""
+
+
+Shown = Seen | Damaged
+"""What a side of a table showed: it can tell that an item is not whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is recorded about an item: a JSON object as text, in the form that `record` gives it."""
+
+    document: str
+
+    @classmethod
+    def of(cls, fields: Mapping[str, object]) -> Record:
+        """Equal fields make equal records."""
+        return cls(json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The object."""
+        fields: dict[str, Any] = json.loads(self.document)
+        return fields
 
 
 @dataclass(frozen=True, slots=True)

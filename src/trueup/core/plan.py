@@ -10,21 +10,23 @@ from typing import assert_never
 from trueup.core.model import (
     DIRECTORY_TOKEN,
     LOCAL,
+    REMOTE,
     Ancestor,
     Content,
     Entry,
     Key,
     Kind,
+    Record,
+    Shown,
     Side,
     Token,
-    Unknown,
     is_directory,
     parents,
     same_content,
 )
-from trueup.core.reconcile import CONFLICTS, Reason, other
+from trueup.core.reconcile import STANDINGS, Reason, other
 from trueup.core.strategy import Keep, Policy
-from trueup.core.table import Act, Verb
+from trueup.core.table import Act, Standing, Verb
 from trueup.core.tree import SIDES, Finding
 
 
@@ -56,6 +58,8 @@ class Step:
     expect: Token | None = None
     value: Ref | None = None
     needs: tuple[str, ...] = ()
+    record: Record | None = None
+    """What is written on a side that records; the document itself."""
 
 
 class Phase(IntEnum):
@@ -79,18 +83,21 @@ class Item:
     """
 
     key: Key
-    reason: Reason
-    local: Entry | Unknown | None
-    remote: Entry | Unknown | None
+    reason: str
+    """A `Reason`, or one of those that the target's table declares."""
+    seen: Mapping[Side, Shown]
     ancestor: Ancestor | None
     steps: tuple[Step, ...] = ()
     phase: Phase = Phase.WRITE
     agreed: Ancestor | None = None
     """For undo: the ancestor to restore when the steps are done, instead of what was written."""
+    standing: Standing = Standing.PLAIN
+    why: str = ""
+    """The reason in words, where it is not one of `Reason`."""
 
-    def side(self, side: Side) -> Entry | Unknown | None:
+    def side(self, side: Side) -> Shown:
         """What the side showed."""
-        return self.local if side == LOCAL else self.remote
+        return self.seen.get(side)
 
     def altered(self, side: Side) -> bool:
         """Whether the side holds something else than was agreed."""
@@ -135,6 +142,9 @@ class Observed:
     free_bytes: int | None = None
     notices: tuple[str, ...] = ()
     """What the side cannot promise, in plain words."""
+    expected: int | None = None
+    """How many items are removed from a record because this side does not hold them; None: as many as were agreed
+    could be deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +183,12 @@ class Plan:
     @property
     def conflicts(self) -> tuple[Item, ...]:
         """Items that wait for a person."""
-        return tuple(item for item in self.items if item.reason in CONFLICTS)
+        return tuple(item for item in self.items if item.standing is Standing.CONFLICT)
 
     @property
     def unknown(self) -> tuple[Item, ...]:
         """Items about which a side could not say."""
-        return tuple(item for item in self.items if item.reason in (Reason.UNKNOWN, Reason.BLOCKED))
+        return tuple(item for item in self.items if item.standing is Standing.UNKNOWN)
 
     @property
     def complete(self) -> bool:
@@ -251,20 +261,21 @@ class _Builder:
             phase = Phase.AGREE
         elif any(step.verb is Verb.DELETE for step in steps):
             phase = Phase.DELETE
-        difference = finding.difference
+        difference, reason = finding.difference, Reason(finding.rule.reason)
         return Item(
             key=finding.key,
-            reason=Reason(finding.rule.reason),
-            local=difference.local,
-            remote=difference.remote,
+            reason=reason,
+            seen={LOCAL: difference.local, REMOTE: difference.remote},
             ancestor=difference.ancestor,
             steps=tuple(steps),
             phase=phase,
+            standing=STANDINGS.get(reason, Standing.PLAIN),
         )
 
     def forget(self, item: Item) -> Item:
         """Before anything is written: as if the key had never been agreed on."""
-        expect = item.local.token if isinstance(item.local, Entry) else None
+        local = item.side(LOCAL)
+        expect = local.token if isinstance(local, Entry) else None
         step = Step(self._id(), item.key, LOCAL, Verb.ADOPT, expect)
         return replace(item, reason=Reason.ADOPT, steps=(step,), phase=Phase.AGREE)
 

@@ -26,7 +26,7 @@ from trueup.core.model import (
     same_content,
 )
 from trueup.core.strategy import Conflict, Deletes, Direction, Policy, newest
-from trueup.core.table import Act, Rule, Verb, word
+from trueup.core.table import Act, Rule, Standing, Verb, word
 
 
 class Reason(StrEnum):
@@ -65,7 +65,12 @@ class Reason(StrEnum):
     UNDO = "undo"
 
 
-CONFLICTS = frozenset({Reason.CONFLICT, Reason.KIND_CONFLICT})
+STANDINGS: Mapping[Reason, Standing] = {
+    Reason.CONFLICT: Standing.CONFLICT,
+    Reason.KIND_CONFLICT: Standing.CONFLICT,
+    Reason.UNKNOWN: Standing.UNKNOWN,
+    Reason.BLOCKED: Standing.UNKNOWN,
+}
 
 
 @dataclass(frozen=True, slots=True)

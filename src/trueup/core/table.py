@@ -17,6 +17,20 @@ from trueup.core.model import Side
 ABSENT, DAMAGED, UNKNOWN = "-", "x", "?"
 
 
+class Standing(StrEnum):
+    """How an item stands, besides what is to be done about it."""
+
+    PLAIN = "plain"
+    CONFLICT = "conflict"
+    """It waits for a person."""
+    UNKNOWN = "unknown"
+    """A side could not say, or cannot hold it."""
+    DAMAGED = "damaged"
+    """A side holds it, and not whole."""
+    UNREGISTERED = "unregistered"
+    """It is there, and nothing records it."""
+
+
 class Verb(StrEnum):
     """What a step does to its side."""
 
@@ -48,6 +62,9 @@ class Rule:
 
     reason: str
     acts: tuple[Act, ...] = ()
+    standing: Standing = Standing.PLAIN
+    why: str = ""
+    """In words, for people; ``{NAME}`` of a side stands for why that side is unknown or damaged."""
 
 
 def word(contents: Sequence[Hashable | None], *, damaged: Sequence[bool] = (), unknown: Sequence[bool] = ()) -> str:
@@ -116,4 +133,4 @@ class Table:
         return UNKNOWN_RULE if UNKNOWN in spelled else self.rules[spelled]
 
 
-UNKNOWN_RULE = Rule("unknown")
+UNKNOWN_RULE = Rule("unknown", standing=Standing.UNKNOWN)

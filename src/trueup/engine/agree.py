@@ -18,7 +18,7 @@ from trueup.core.model import (
     Entry,
     Key,
     Kind,
-    Seen,
+    Shown,
     Side,
     Token,
 )
@@ -49,7 +49,7 @@ def trusted(job: Job, side: Side, token: Token, *, modified_ns: int, observed_ns
 
 def adopted(job: Job, item: Item, observed_ns: int) -> Agreement:
     """Both sides hold the same, or nothing, already."""
-    local, remote = item.local, item.remote
+    local, remote = item.side(LOCAL), item.side(REMOTE)
     if not isinstance(local, Entry) or not isinstance(remote, Entry):
         return item.key, None
     fingerprint = local.content.fingerprint or remote.content.fingerprint
@@ -88,7 +88,7 @@ def written(job: Job, plan: Plan, item: Item, results: Mapping[str, Written], ob
         yield item.key, None if gone else _copied(job, writes, results, observed_ns)
 
 
-def _moved(job: Job, step: Step, value: Ref, seen: Seen, result: Written, observed_ns: int) -> Ancestor:
+def _moved(job: Job, step: Step, value: Ref, seen: Shown, result: Written, observed_ns: int) -> Ancestor:
     """The content under its new name: as it was seen on the one side, as it was moved on the other."""
     here = trusted(job, step.side, result.token or value.token, modified_ns=value.modified_ns, observed_ns=observed_ns)
     there = UNTRUSTED

@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from trueup.core.check import check
 from trueup.core.errors import PreconditionFailed, StalePlan, StoreError
-from trueup.core.model import Entry, Key, Side, Token
+from trueup.core.model import Damaged, Entry, Key, Side, Token
 from trueup.core.plan import Item, Plan
 from trueup.core.reconcile import other
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
-from trueup.core.tree import SIDES
 from trueup.engine.execute import execute
 from trueup.engine.job import Job
 from trueup.engine.run import held, refuse, selected, writing
@@ -67,9 +66,8 @@ async def _find_stale(plan: Plan, job: Job) -> dict[Key, str]:
 
 def _expected(item: Item) -> Iterator[tuple[Key, Side, Token | None]]:
     """Which versions the item saw; of a move also under its old name."""
-    for side in SIDES:
-        seen = item.side(side)
-        yield item.key, side, seen.token if isinstance(seen, Entry) else None
+    for side, seen in item.seen.items():
+        yield item.key, side, seen.token if isinstance(seen, Entry | Damaged) else None
     for step in item.steps:
         if step.verb is Verb.MOVE and step.value is not None:
             yield step.value.key, step.side, step.value.token

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from trueup.core.errors import TrueupError
 from trueup.core.model import Side
-from trueup.core.tree import SIDES
 from trueup.engine.ambient import Ambient
 from trueup.engine.job import Job
 from trueup.engine.state import State
@@ -46,7 +45,7 @@ async def examine(
         except TrueupError as error:
             found.append(Diagnosis(name, ok=False, detail=str(error), fix=error.attempt))
             continue
-        for side in SIDES:
+        for side in job.stores:
             found += await _side(name, job, side)
     return found
 
@@ -81,7 +80,7 @@ async def _side(name: str, job: Job, side: Side) -> list[Diagnosis]:
         found.append(Diagnosis(f"{what} identity", ok=False, detail="another root than last time", fix=fix))
     if free is not None and free < LOW_BYTES:
         found.append(Diagnosis(f"{what} room", ok=False, detail=f"{free} bytes free", fix="free some space"))
-    if job.policy.direction.writes(side):
+    if job.writes(side):
         found += await _writing(what, store.properties.location, job.ambient)
     return found + [Diagnosis(f"{what} promises", ok=True, detail=promise) for promise in _promises(store.properties)]
 

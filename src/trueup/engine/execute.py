@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
+from trueup.core.audit import RECORDING
 from trueup.core.errors import NoSpace, PreconditionFailed, StoreError, TrueupError
 from trueup.core.model import (
     DIRECTORY_TOKEN,
@@ -20,14 +21,13 @@ from trueup.core.plan import Item, Phase, Plan, Ref, Step
 from trueup.core.reconcile import other
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
-from trueup.core.tree import SIDES
 from trueup.engine.agree import adopted, trusted, written
 from trueup.engine.groups import ungrouped
 from trueup.engine.job import Job, Progress
 from trueup.engine.journal import Finished, RunState
 from trueup.engine.units import MOST_TOGETHER, Numbered, lone_step, units
 from trueup.engine.wrap import Retrying
-from trueup.protocols import Effect, Move, Put, Remove, Source, Store, Trash, Written, carry_out
+from trueup.protocols import Effect, Move, Put, Remove, Source, Store, Trash, Written, carry_out, document
 
 
 async def execute(plan: Plan, job: Job) -> Report:
@@ -71,9 +71,8 @@ async def _mark_roots(job: Job, number: int, plan: Plan) -> None:
     if not plan.changes:
         return
     markers = {}
-    for side in SIDES:
-        if job.policy.direction.writes(side):
-            markers[side] = await job.stores[side].set_marker(job.ambient.unique() + job.ambient.unique())
+    for side in job.written:
+        markers[side] = await job.stores[side].set_marker(job.ambient.unique() + job.ambient.unique())
     await job.ambient.threads(job.state.set_markers, number, markers)
 
 
@@ -113,7 +112,7 @@ class _Execution:
             for side, store in job.stores.items()
         }
         self.total_items = len(self.plan.changes)
-        self.total_bytes = sum(self.plan.bytes_to(side) for side in SIDES)
+        self.total_bytes = sum(self.plan.bytes_to(side) for side in job.stores)
 
     def outcomes(self) -> Iterator[Outcome]:
         """In the order of the plan."""
@@ -197,7 +196,8 @@ class _Execution:
         self.results[n] = ordered
         self._report(item, ordered)
         complete = all(outcome.status is Status.DONE for outcome in ordered)
-        agreed = tuple(written(self.job, self.plan, item, results, begun_ns)) if complete else ()
+        agrees = complete and self.job.audit is None
+        agreed = tuple(written(self.job, self.plan, item, results, begun_ns)) if agrees else ()
         return Finished(n, ordered, agreed)
 
     def _report(self, item: Item, outcomes: Sequence[Outcome]) -> None:
@@ -275,8 +275,21 @@ class _Execution:
                 return Put(step.key, self._source(step.value), step.expect, trash)
             case Verb.PUT | Verb.REPLACE_KIND:
                 return None
+            case _ if step.verb in RECORDING:
+                return self._recording(step)
             case _:
                 raise StoreError(f"{step.verb.value} of {step.key} cannot be carried out")
+
+    def _recording(self, step: Step) -> Effect:
+        """A record is written as it was planned, or as it was kept when it was removed. What it replaces is kept."""
+        trash = Trash(self.run)
+        if step.record is not None:
+            return Put(step.key, document(step.record.document), step.expect, trash)
+        if step.value is not None:
+            return Put(step.key, self._source(step.value), step.expect, trash)
+        if step.expect is not None:
+            return Remove(step.key, step.expect, trash)
+        raise StoreError(f"{step.verb.value} of {step.key} cannot be carried out")
 
     def _source(self, value: Ref) -> Source:
         store = self.stores[value.side]
@@ -381,7 +394,7 @@ async def settle_killed(job: Job, number: int) -> list[str]:
     """
     killed = await job.ambient.threads(job.journal.killed, number)
     for run in killed:
-        kept = {(side, d.key): d.handle for side in SIDES for d in await job.stores[side].kept() if d.run == run}
+        kept = {(side, d.key): d.handle for side in job.stores for d in await job.stores[side].kept() if d.run == run}
         finished = []
         for n, item in await job.ambient.threads(job.journal.unfinished, run):
             outcomes = [await _found_out(job, step, kept) for step in item.steps]
@@ -407,8 +420,10 @@ async def _found_out(job: Job, step: Step, kept: Mapping[tuple[Side, Key], str])
             took_effect = handle is not None
         case Verb.MOVE if step.value is not None:
             took_effect = left and entry is not None and _looks_like(entry, step.value)
-        case Verb.DELETE:
+        case Verb.DELETE | Verb.RECORD_REMOVE:
             took_effect = entry is None
+        case Verb.RECORD_ADD | Verb.RECORD_CHANGE:
+            took_effect = entry is not None and entry.token != step.expect
         case _ if step.value is None:
             took_effect = entry is None and handle is not None
         case _:

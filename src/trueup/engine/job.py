@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from trueup.core.audit import Method
 from trueup.core.check import Guard, Limits
-from trueup.core.model import Key, Side
+from trueup.core.model import Key, Shown, Side
 from trueup.core.plan import Item, Target
 from trueup.core.report import Outcome
 from trueup.core.strategy import Conflict, Policy
 from trueup.core.table import Verb
-from trueup.core.tree import SIDES
 from trueup.engine.ambient import Ambient
 from trueup.engine.journal import Journal
 from trueup.engine.pace import Pace
@@ -39,6 +39,26 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Audit:
+    """Recorded against real: what the engine has to know of a kind whose sides have no ancestor."""
+
+    method: Method
+    record: Side
+    """The side that records."""
+    complete: Callable[[Job, Sights], Awaitable[Sights]] | None = None
+    """Finds out what listings do not tell and the comparison needs: digests, usually."""
+
+    @property
+    def writes(self) -> frozenset[Side]:
+        """The sides that some rule of the table writes."""
+        return frozenset(act.side for rule in self.method.table.rules.values() for act in rule.acts)
+
+
+Sights = Mapping[Side, Mapping[Key, Shown]]
+"""What each side showed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One target, its sides opened, and how this run goes about it."""
 
@@ -61,6 +81,8 @@ class Job:
     select: Callable[[Item], bool] | None = None
     """Which changes of the plan are wanted; None: all."""
     on_progress: Callable[[Progress], None] = lambda _: None
+    audit: Audit | None = None
+    """How sides that have no ancestor are compared, with a record; None: two sides with an ancestor."""
     draining: Callable[[], bool] = lambda: False
     """Whether the run has been asked to finish what is under way and stop."""
 
@@ -69,13 +91,22 @@ class Job:
         """The journal in the job's state."""
         return Journal(self.state)
 
+    def writes(self, side: Side) -> bool:
+        """Whether a run may write the side."""
+        if self.audit is not None:
+            return side in self.audit.writes
+        return self.policy.direction.writes(side)
+
+    @property
+    def written(self) -> tuple[Side, ...]:
+        """The sides that a run may write."""
+        return tuple(side for side in self.stores if self.writes(side))
+
     @property
     def movable(self) -> tuple[Side, ...]:
         """Sides on which an item may, and can, be given another name."""
         return tuple(
-            side
-            for side in SIDES
-            if self.policy.direction.writes(side) and Verb.MOVE in self.stores[side].properties.verbs
+            side for side in self.stores if self.writes(side) and Verb.MOVE in self.stores[side].properties.verbs
         )
 
     async def number(self) -> int | None:

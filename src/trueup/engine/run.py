@@ -21,6 +21,7 @@ from trueup.core.plan import Item, Observed, Plan, build_items
 from trueup.core.report import Ending, Report
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
+from trueup.engine.audit import audited
 from trueup.engine.execute import execute, remember, settle_killed
 from trueup.engine.job import Job
 from trueup.engine.observe import Observation, observe
@@ -45,7 +46,7 @@ async def run(job: Job, *, confirm: Confirm) -> Report:
         StoreError: If a side cannot be looked at at all.
     """
     async with held(job) as killed:
-        plan = selected(build_plan(job, await observe(job.protected())), job)
+        plan = selected(await planned(job.protected()), job)
         refuse(plan, check(plan, job.limits, allow=job.allow))
         if killed and not plan.changes:
             async with writing(job):
@@ -63,7 +64,14 @@ async def run(job: Job, *, confirm: Confirm) -> Report:
 
 async def look(job: Job) -> Plan:
     """The plan that `run` would confirm now. Writes nothing, and takes no lock."""
-    return selected(build_plan(job, await observe(job.protected())), job)
+    return selected(await planned(job.protected()), job)
+
+
+async def planned(job: Job) -> Plan:
+    """Observe the sides and reconcile what they show."""
+    if job.audit is not None:
+        return await audited(job, job.audit)
+    return build_plan(job, await observe(job))
 
 
 def build_plan(job: Job, seen: Observation) -> Plan:
@@ -157,7 +165,7 @@ async def writing(job: Job) -> AsyncIterator[None]:
 
     Entered after the guards: a root that is not the one that was meant gets no lock file either.
     """
-    sides = [side for side in SIDES if job.policy.direction.writes(side)]
+    sides = job.written
     async with AsyncExitStack() as stack:
         for side in sides:
             await stack.enter_async_context(job.stores[side].hold(_holder_of(job)))

@@ -14,8 +14,6 @@ from trueup.core.errors import StoreError, UsageError
 from trueup.core.model import (
     DIRECTORY_CONTENT,
     DIRECTORY_TOKEN,
-    LOCAL,
-    REMOTE,
     Content,
     Entry,
     Key,
@@ -28,10 +26,9 @@ from trueup.core.model import (
     key_bytes,
 )
 from trueup.core.plan import Item, Observed, Phase, Plan, Ref, Step
-from trueup.core.reconcile import Reason
+from trueup.core.reconcile import STANDINGS, Reason
 from trueup.core.report import Ending, Outcome, Report, Status
-from trueup.core.table import Verb
-from trueup.core.tree import SIDES
+from trueup.core.table import Standing, Verb
 from trueup.engine.execute import execute
 from trueup.engine.job import Job
 from trueup.engine.journal import RunRecord
@@ -65,7 +62,7 @@ async def undo_plan(job: Job, record: RunRecord) -> Plan:
     """
     done = {outcome.step: outcome for outcome in record.outcomes if outcome.status is Status.DONE}
     builder = _Undo(job, done)
-    kept = {side: {item.handle for item in await job.stores[side].kept()} for side in SIDES}
+    kept = {side: {item.handle for item in await job.stores[side].kept()} for side in job.stores}
     items: list[Item] = []
     await builder.look_at({name for item in record.plan.items for step in item.steps for name in _names(item, step)})
     for item in record.plan.items:
@@ -77,7 +74,7 @@ async def undo_plan(job: Job, record: RunRecord) -> Plan:
         target=job.target,
         policy=record.plan.policy,
         items=tuple(sorted(items, key=lambda item: key_bytes(item.key))),
-        observed={side: await _observed(job, side) for side in SIDES},
+        observed={side: await _observed(job, side) for side in job.stores},
         ancestors=record.plan.ancestors,
         made_ns=job.ambient.clock.now_ns(),
         undoes=record.summary.id,
@@ -108,7 +105,7 @@ class _Undo:
         async def look(name: tuple[Side, Key]) -> None:
             self.seen[name] = await self._look(*name)
 
-        await self.job.pace.spread([(side, key) for key in sorted(keys) for side in SIDES], look)
+        await self.job.pace.spread([(side, key) for key in sorted(keys) for side in self.job.stores], look)
 
     def inverse(self, item: Item, kept: Mapping[Side, set[str]]) -> list[Item]:
         """The items that take one item back: itself, and a sibling that it made."""
@@ -139,10 +136,10 @@ class _Undo:
         moved = replace(value, key=step.key, token=outcome.token or value.token)
         back = replace(self._step(step, Verb.MOVE, None, moved), key=value.key)
         seen = self._seen(value.key)
-        return [Item(value.key, Reason.UNDO, seen[LOCAL], seen[REMOTE], None, (back,))]
+        return [Item(value.key, Reason.UNDO, seen, None, (back,))]
 
     def _seen(self, key: Key) -> dict[Side, Seen]:
-        return {side: self.seen[side, key] for side in SIDES}
+        return {side: self.seen[side, key] for side in self.job.stores}
 
     async def _look(self, side: Side, key: Key) -> Seen:
         try:
@@ -151,18 +148,20 @@ class _Undo:
             return Unknown(str(error))
 
     def _item(self, item: Item, key: Key, steps: tuple[Step, ...], reason: Reason, seen: Mapping[Side, Seen]) -> Item:
-        local, remote = (seen[side] for side in SIDES)
-        deletes = any(step.verb is Verb.DELETE for step in steps)
+        deletes = any(step.verb in (Verb.DELETE, Verb.RECORD_REMOVE) for step in steps)
         replaces = any(step.verb is Verb.REPLACE_KIND for step in steps)
         phase = Phase.REPLACE if replaces else Phase.DELETE if deletes else Phase.WRITE
         agreed = item.ancestor if key == item.key else None  # nothing was agreed about a sibling
-        return Item(key, reason, local, remote, agreed, steps, phase, agreed)
+        standing = STANDINGS.get(reason, Standing.PLAIN)
+        return Item(key, reason, seen, agreed, steps, phase, agreed, standing)
 
     def _inverse_step(self, item: Item, step: Step, outcome: Outcome) -> list[Step]:
         written = DIRECTORY_TOKEN if outcome.token is None and is_directory(step.key) else outcome.token
         old = None if step.verb is Verb.SIBLING else item.side(step.side)  # what had the step's own name
         value = _kept_ref(step, old, outcome.kept)
         match step.verb:
+            case verb if verb in _UNRECORDING:
+                return [self._step(step, _UNRECORDING[verb], written, value)]
             case Verb.DELETE:
                 return [self._step(step, Verb.PUT, None, value)]
             case Verb.REPLACE_KIND:
@@ -183,6 +182,14 @@ class _Undo:
     def _step(self, step: Step, verb: Verb, expect: Token | None, value: Ref | None) -> Step:
         self.count += 1
         return Step(f"u{self.count}", step.key, step.side, verb, expect, value)
+
+
+_UNRECORDING: Mapping[Verb, Verb] = {
+    Verb.RECORD_ADD: Verb.RECORD_REMOVE,
+    Verb.RECORD_CHANGE: Verb.RECORD_CHANGE,
+    Verb.RECORD_REMOVE: Verb.RECORD_ADD,
+}
+"""What takes back a change of a record. A kept record is the value; nothing was there before: there is none."""
 
 
 def _names(item: Item, step: Step) -> set[Key]:

@@ -23,6 +23,7 @@ from trueup.protocols.values import (
     Source,
     Trash,
     Written,
+    document,
 )
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "Write",
     "Written",
     "carry_out",
+    "document",
     "in_turn",
     "one_by_one",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from trueup.core.model import Fingerprint, Key, Token
@@ -113,6 +113,12 @@ class Source:
             PreconditionFailed: If that version is no longer there.
         """
         return self if self.ask is None else self.ask()
+
+
+def document(text: str) -> Source:
+    """A short text as content."""
+    raw = text.encode("utf-8", "surrogateescape")
+    return Source(lambda: nullcontext(iter([raw])), len(raw))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from trueup.core.check import Guard, Refusal
 from trueup.core.codec import digest
 from trueup.core.model import LOCAL, REMOTE, Kind
 from trueup.core.plan import Item, Plan, Step
-from trueup.core.reconcile import CONFLICTS, Reason
+from trueup.core.reconcile import Reason
 from trueup.core.strategy import Keep
-from trueup.core.table import Verb
+from trueup.core.table import Standing, Verb
 from trueup.render.moves import Folder, folders_counted, moved_folders
 from trueup.render.names import count, pad, place, printable, size, width
 from trueup.render.text import Line, columns, line
@@ -22,8 +22,6 @@ from trueup.render.wording import (
     DELETE,
     DOWNLOAD,
     FORGET,
-    IDLE_MARKS,
-    KEEP,
     MARKS,
     MOVE,
     SAME,
@@ -35,6 +33,7 @@ from trueup.render.wording import (
     Mark,
     counted,
     forgets,
+    idle_mark,
     principals,
     reason_text,
     step_mark,
@@ -110,9 +109,9 @@ def _groups(plan: Plan, verbose: int) -> Iterator[list[Item]]:
     for item in plan.items:
         if item.is_change:
             groups[0].append(item)
-        elif item.reason in CONFLICTS:
+        elif item.standing is Standing.CONFLICT:
             groups[3].append(item)
-        elif item.reason in (Reason.UNKNOWN, Reason.BLOCKED):
+        elif item.standing is Standing.UNKNOWN:
             groups[2].append(item)
         elif item.reason not in quiet:
             groups[1].append(item)
@@ -188,11 +187,11 @@ def mark_text(mark: Mark) -> str:
 
 def item_mark(item: Item, step: Step | None) -> Mark:
     """The mark of an item's line."""
-    if item.reason is Reason.AGREE:
+    if item.reason == Reason.AGREE:
         return SAME  # even where a version has to be remembered anew
     if forgets(item):
         return FORGET
-    return step_mark(step) if step else IDLE_MARKS.get(item.reason, KEEP)
+    return step_mark(step) if step else idle_mark(item)
 
 
 def _amount(item: Item, step: Step | None) -> str:
@@ -216,10 +215,10 @@ def marks(items: Iterable[Item]) -> Counter[Mark]:
     """How many lines of each mark the items make; saves and siblings are counted beside them."""
     counts: Counter[Mark] = Counter()
     for item in items:
-        if item.reason is Reason.MOVED and not item.steps:
+        if item.reason == Reason.MOVED and not item.steps:
             continue  # counted under its new name
         steps = principals(item)
-        if not steps or item.reason is Reason.AGREE:
+        if not steps or item.reason == Reason.AGREE:
             counts[item_mark(item, None)] += 1
             continue
         for step in item.steps:
@@ -308,7 +307,7 @@ def _following(plan: Plan, words: Words) -> str:
     """What to type next about a plan that nothing refuses."""
     if plan.undoes is not None:
         return f"next: trueup undo {plan.undoes}"
-    news = any(item.reason is Reason.ADOPT for item in plan.items)
+    news = any(item.reason == Reason.ADOPT for item in plan.items)
     if plan.changes or (news and not plan.conflicts):
         return f"next: trueup sync {words.target}{words.flags}"
     if plan.conflicts:

@@ -55,7 +55,7 @@ def _ending(report: Report) -> Line:
 def _in_sync(plan: Plan) -> tuple[str, str]:
     if not plan.complete or plan.unknown or plan.conflicts:
         return "nothing could be done", "yellow"
-    news = any(item.reason is Reason.ADOPT and not forgets(item) for item in plan.items)
+    news = any(item.reason == Reason.ADOPT and not forgets(item) for item in plan.items)
     remembered = ", which is now remembered" if news else ""
     forgotten = f"; {forgotten_items(plan):,} on neither side, now forgotten" if forgotten_items(plan) else ""
     return f"in sync: {count(same_items(plan), 'item')} the same{remembered}{forgotten}", "green"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 from typing import Protocol
 
-from trueup.core.model import LOCAL, REMOTE, Entry, Key, Side, Unknown
+from trueup.core.model import LOCAL, REMOTE, Damaged, Entry, Key, Shown, Side
 from trueup.core.plan import Item, Plan
 from trueup.render.names import count, duration, moment, place, printable, size
 from trueup.render.plans import Words
@@ -130,11 +130,11 @@ def conflict_block(item: Item, plan: Plan, *, zone: tzinfo | None = None) -> lis
     return lines
 
 
-def _version(seen: Entry | Unknown | None, zone: tzinfo | None) -> str:
+def _version(seen: Shown, zone: tzinfo | None) -> str:
     if seen is None:
         return "not there"
-    if isinstance(seen, Unknown):
-        return f"unknown: {printable(seen.why)}"
+    if not isinstance(seen, Entry):
+        return f"{'damaged' if isinstance(seen, Damaged) else 'unknown'}: {printable(seen.why)}"
     content = seen.content
     mark = content.fingerprint or content.kind.value
     return f"{size(content.size):>8}  {moment(seen.modified_ns, zone)}  {mark}"

@@ -6,11 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from trueup.core.check import Guard
-from trueup.core.model import LOCAL, REMOTE, Entry, Side, Unknown
+from trueup.core.model import LOCAL, REMOTE, Unknown
 from trueup.core.plan import Item, Plan, Step
 from trueup.core.reconcile import Reason, other
 from trueup.core.report import Status
-from trueup.core.table import Verb
+from trueup.core.table import Standing, Verb
 from trueup.render.names import count, printable
 
 
@@ -133,6 +133,22 @@ IDLE_MARKS: Mapping[Reason, Mark] = {
 }
 """Marks of items without steps; all others are kept."""
 
+_STANDING_MARKS: Mapping[Standing, Mark] = {
+    Standing.CONFLICT: CONFLICT,
+    Standing.UNKNOWN: UNKNOWN,
+    Standing.DAMAGED: DAMAGED,
+    Standing.UNREGISTERED: UNREGISTERED,
+}
+
+
+def idle_mark(item: Item) -> Mark:
+    """The mark of an item for which there is nothing to do."""
+    try:
+        return IDLE_MARKS[Reason(item.reason)]
+    except (KeyError, ValueError):  # kept, or a reason of a table, which says how the item stands
+        return _STANDING_MARKS.get(item.standing, KEEP)
+
+
 REASONS: Mapping[Reason, str] = {
     Reason.AGREE: "the same on both sides",
     Reason.ADOPT: "the same on both sides: remembered",
@@ -167,12 +183,14 @@ _DELETES = {"restore": "restored", "propagate": "propagated", "report": "only re
 
 def reason_text(item: Item, plan: Plan, step: Step | None = None) -> str:
     """Why, in words; the step says which side is meant where an item writes both."""
-    if item.reason is Reason.BLOCKED and plan.undoes is not None:
+    if item.reason == Reason.BLOCKED and plan.undoes is not None:
         return "cannot be taken back: the version before is no longer in the trash"
-    if item.reason is Reason.CONFLICT and item.ancestor is None:
+    if item.reason == Reason.CONFLICT and item.ancestor is None:
         return "different on both sides, and never agreed: which one holds?"
     if forgets(item):
         return _forgotten(item)
+    if item.why:
+        return printable(item.why)
     step = step or principal(item)
     return _became(item, plan, step) or _worded(item, plan, step)
 
@@ -180,7 +198,7 @@ def reason_text(item: Item, plan: Plan, step: Step | None = None) -> str:
 def _worded(item: Item, plan: Plan, step: Step | None) -> str:
     """The reason's sentence, filled in."""
     side = step.side if step else LOCAL
-    text = REASONS[item.reason].format(
+    text = REASONS[Reason(item.reason)].format(
         side=side,
         source=other(side),
         direction=plan.policy.direction.value,
@@ -189,9 +207,9 @@ def _worded(item: Item, plan: Plan, step: Step | None) -> str:
         origin=_origin(item),
         why=_why(item),
     )
-    if step is not None and step.verb is Verb.DELETE and item.reason is Reason.MOVED:
+    if step is not None and step.verb is Verb.DELETE and item.reason == Reason.MOVED:
         text = "what it held has other names now"
-    if step is not None and step.verb is Verb.MOVE and item.reason is Reason.UNDO:
+    if step is not None and step.verb is Verb.MOVE and item.reason == Reason.UNDO:
         text = f"was {_origin(item)}: {text}"
     if step is not None and step.verb is Verb.REPLACE_KIND:
         text += "; a folder takes its place" if step.value is None else "; takes the place of a folder"
@@ -200,18 +218,18 @@ def _worded(item: Item, plan: Plan, step: Step | None) -> str:
 
 def forgets(item: Item) -> bool:
     """Whether the item is about nothing but an agreement that is no longer."""
-    return item.reason is Reason.ADOPT and (item.local is None or item.remote is None)
+    return item.reason == Reason.ADOPT and None in item.seen.values()
 
 
 def _forgotten(item: Item) -> str:
-    if item.local is None and item.remote is None:
+    if not any(item.seen.values()):
         return "gone from both sides, or no longer part of the target: forgotten"
     return "forgotten before a file becomes a folder: it comes back below that"
 
 
 def _became(item: Item, plan: Plan, step: Step | None) -> str:
     """Of a change of kind on one side only; empty for everything else."""
-    if step is None or step.verb is not Verb.REPLACE_KIND or item.reason is Reason.UNDO:
+    if step is None or step.verb is not Verb.REPLACE_KIND or item.reason == Reason.UNDO:
         return ""
     kind, old = "folder", item
     if step.value is not None:
@@ -245,8 +263,7 @@ def _origin(item: Item) -> str:
 
 def _why(item: Item) -> str:
     parts = []
-    sides: tuple[tuple[Side, Entry | Unknown | None], ...] = ((LOCAL, item.local), (REMOTE, item.remote))
-    for side, seen in sides:
+    for side, seen in item.seen.items():
         if isinstance(seen, Unknown):
             below = f", and {count(seen.hidden, 'known item')} below it" if seen.hidden else ""
             parts.append(f"{side}: {printable(seen.why)}{below}")

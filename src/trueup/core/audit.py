@@ -1,0 +1,122 @@
+"""Recorded against real: items of a plan from what any number of sides show, by the table that a kind declares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+
+from trueup.core.model import Damaged, Entry, Key, Record, Shown, Side, Token, Unknown, key_bytes
+from trueup.core.plan import Item, Phase, Ref, Step
+from trueup.core.table import UNKNOWN_RULE, Act, Rule, Table, Verb, word
+
+RECORDING = frozenset({Verb.RECORD_ADD, Verb.RECORD_CHANGE, Verb.RECORD_REMOVE})
+"""Verbs whose side records; they come after the content that they speak of."""
+
+AGREE = "agree"
+"""Reason of the rule under which nothing is wrong; such items are counted and not listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How a kind compares its sides, and what it records."""
+
+    table: Table
+    identity: Callable[[Side, Entry], Hashable]
+    """What makes two entries of different sides the same content."""
+    record: Callable[[Key, Mapping[Side, Shown], Act], Record] | None = None
+    """What an act records of an item; None for kinds that only remove records."""
+
+
+def audit(items: Iterable[tuple[Key, Mapping[Side, Shown]]], method: Method) -> tuple[tuple[Item, ...], int]:
+    """Decide every item by the table.
+
+    Args:
+        items: What the sides showed, by key; sides that are not in the table inform and decide nothing.
+        method: How it is compared.
+
+    Returns:
+        All items that do not agree, in key order, and how many agree.
+    """
+    decided = []
+    agreed = 0
+    steps = _Steps(method)
+    for key, seen in items:
+        rule = decide(seen, method)
+        if rule.reason == AGREE:
+            agreed += 1
+        else:
+            decided.append(steps.item(key, seen, rule))
+    return tuple(sorted(decided, key=lambda item: key_bytes(item.key))), agreed
+
+
+def decide(seen: Mapping[Side, Shown], method: Method) -> Rule:
+    """The table's rule for what the sides showed."""
+    shown = [seen.get(side) for side in method.table.sides]
+    return method.table.decide(
+        word(
+            [_content(side, one, method) for side, one in zip(method.table.sides, shown, strict=True)],
+            damaged=[isinstance(one, Damaged) for one in shown],
+            unknown=[isinstance(one, Unknown) for one in shown],
+        )
+    )
+
+
+def _content(side: Side, shown: Shown, method: Method) -> Hashable | None:
+    if isinstance(shown, Entry):
+        return method.identity(side, shown)
+    return None if shown is None else (side, "not comparable")
+
+
+@dataclass(slots=True)
+class _Steps:
+    method: Method
+    count: int = 0
+
+    def item(self, key: Key, seen: Mapping[Side, Shown], rule: Rule) -> Item:
+        steps: list[Step] = []
+        for act in rule.acts:
+            steps += self._step(key, seen, act, tuple(step.id for step in steps))
+        removes = any(step.verb in (Verb.DELETE, Verb.RECORD_REMOVE) for step in steps)
+        return Item(
+            key=key,
+            reason=rule.reason,
+            seen=dict(seen),
+            ancestor=None,
+            steps=tuple(steps),
+            phase=Phase.DELETE if removes else Phase.WRITE,
+            standing=rule.standing,
+            why=_why(rule, seen),
+        )
+
+    def _step(self, key: Key, seen: Mapping[Side, Shown], act: Act, needs: tuple[str, ...]) -> list[Step]:
+        expect = _token(seen.get(act.side))
+        if act.verb in RECORDING:
+            record = None
+            if act.verb is not Verb.RECORD_REMOVE and self.method.record is not None:
+                record = self.method.record(key, seen, act)
+            return [Step(self._id(), key, act.side, act.verb, expect, None, needs, record)]
+        source = seen.get(act.source) if act.source is not None else None
+        value = None
+        if act.source is not None and isinstance(source, Entry):
+            value = Ref(act.source, key, source.token, source.content, source.modified_ns, source.mode)
+        saves = [Step(self._id(), key, act.side, Verb.SAVE, expect)] if expect is not None else []
+        needs = (*needs, *(save.id for save in saves))
+        return [*saves, Step(self._id(), key, act.side, act.verb, expect, value, needs)]
+
+    def _id(self) -> str:
+        self.count += 1
+        return f"s{self.count}"
+
+
+def _token(shown: Shown) -> Token | None:
+    return shown.token if isinstance(shown, Entry | Damaged) else None
+
+
+def _why(rule: Rule, seen: Mapping[Side, Shown]) -> str:
+    said = {side: shown.why for side, shown in seen.items() if isinstance(shown, Unknown | Damaged)}
+    if rule is UNKNOWN_RULE or not rule.why:
+        return "; ".join(f"{side}: {why}" for side, why in said.items())
+    text = rule.why
+    for side, why in said.items():
+        text = text.replace("{" + side + "}", why)
+    return text
