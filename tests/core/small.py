@@ -306,9 +306,9 @@ class Carried:
         for step in writes:
             self._agree(step)
         if not writes:
-            agreed = item.local.token if isinstance(item.local, Entry) and isinstance(item.remote, Entry) else None
-            if item.phase is Phase.AGREE and item.reason is Reason.ADOPT and agreed is not None:
-                self.ancestor[item.key] = _text(agreed)
+            local, remote = (item.side(side) for side in SIDES)
+            if isinstance(local, Entry) and isinstance(remote, Entry):
+                self.ancestor[item.key] = _text(local.token)
             else:
                 self.ancestor.pop(item.key, None)
 

@@ -20,7 +20,7 @@ from tests.core.small import Carried, Setting
 
 from trueup.core.model import LOCAL, REMOTE
 from trueup.core.plan import Item
-from trueup.core.reconcile import CONFLICTS, Reason
+from trueup.core.reconcile import Reason
 from trueup.core.table import Verb
 
 FOLDERS = Setting()
@@ -32,6 +32,7 @@ PICKIER = Setting(((LOCAL, Place(refuses=lambda key: key == "x/")), (REMOTE, Pla
 FLAT = Setting(((LOCAL, Place(refuses=lambda key: key == "x")), (REMOTE, Place())))
 NFC, NFD = "\u00e9", "e\u0301"
 
+CONFLICTS = (Reason.CONFLICT, Reason.KIND_CONFLICT)
 OPTIONS = [Options(*choices, "tie") for choices in itertools.product(DIRECTIONS, STRATEGIES, DELETES)]
 RUNS = 4
 """So many runs at most until nothing is left to do."""
