@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol, TypeVar
@@ -139,6 +139,7 @@ class Life:
         self.random = Random(visit.seed)
         self.holds: set[str] = set()
         self.prunes = (visit.seed % 4 == 0) if visit.what == "prune" else None
+        self.bore: Mapping[str, Collection[str]] = {}
         self.undoes = visit.what == "undo"
         self.locked_out = False
         self._state: State | None = None
@@ -256,8 +257,11 @@ class Life:
                 self.ended.set_result(None)
 
     async def _prune(self, job: Job) -> None:
+        places = self.machine.world.witness.places
+        self.bore = {name: set(places[name].state.nodes) for name in self.places.values()}
         pruned = await prune(job, Prunable(last_copies=bool(self.prunes)), dry_run=False)
         self.say(f"prune ends: {pruned.removed} gone, {len(pruned.refused)} refused")
+        self.machine.world.witness.figures["last copies kept"] += len(pruned.refused)
 
     async def _use(self, job: Job) -> Report:
         match self.visit.what:

@@ -192,7 +192,7 @@ MUTANTS = (
     Mutant(
         "a prune takes the last copy",
         "api/trash.py",
-        "    return all([await job.stores[side].stat(kept.item.key) is None for side in SIDES])",
+        "    return all([await job.stores[side].stat(kept.item.key) is None for side in job.stores])",
         "    return False",
     ),
     Mutant(
@@ -202,7 +202,7 @@ MUTANTS = (
         "        if self._filter is None or self._properties.location.endswith('A'):\n            return False",
     ),
     Mutant(
-        "the local side wins whatever the mirror says",
+        "moves are found on one side only",
         "core/moves.py",
         "    for side in map(other, movable):\n        gone",
         "    for side in list(map(other, movable))[:1]:\n        gone",

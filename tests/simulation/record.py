@@ -21,6 +21,7 @@ ROWS = (
     ("runs beside another one on the same machine", "processes beside"),
     ("runs that another one kept out", "locked out"),
     ("kept versions pruned", "pruned"),
+    ("last copies that a prune left alone", "last copies kept"),
 )
 """Each of these has to happen, or the stories do not tell what they are there for."""
 

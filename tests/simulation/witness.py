@@ -52,6 +52,8 @@ class Acting(Protocol):
     """Places that it keeps others away from."""
     prunes: bool | None
     """Whether it may destroy what is in the trash; True: last copies, too."""
+    bore: Mapping[str, Collection[str]]
+    """Names that each place bore when it began to."""
     undoes: bool
 
 
@@ -170,7 +172,7 @@ class Witness:
             return
         self.figures["pruned"] += 1
         sides = [self.places[name] for name in who.places.values()]
-        live = any(side.folded(key) in nodes for side in sides for nodes in (side.state.nodes, *side.earlier))
+        live = any(side.folded(key) in nodes for side in sides for nodes in (side.state.nodes, who.bore[side.name]))
         if not (live or who.prunes):
             self.wrong("1", f"{who.name} destroyed {handle} at {place.name}: nothing bears that name any more")
 
