@@ -76,6 +76,11 @@ class Setting(NamedTuple):
         """Whether directories are items: both sides have them."""
         return all(place.directories for _, place in self.places)
 
+    @property
+    def sees_agreed(self) -> bool:
+        """Whether what is agreed is looked at beside what differs: where a bucket can hold a file and what is below."""
+        return not self.directories and self.broken_off is None
+
     def mirrored(self) -> Setting:
         """The sides swapped."""
         (_, local), (_, remote) = self.places
@@ -151,13 +156,13 @@ def _entry(text: str | None) -> Seen:
 
 
 @lru_cache(None)
-def _finding(key: str, local: str | None, remote: str | None, agreed: str | None, policy: Policy) -> Finding | None:
+def _finding(key: str, local: str | None, remote: str | None, agreed: str | None, policy: Policy) -> Finding:
     known = _entry(agreed)
     ancestor = Ancestor(known.token, known.token, known.content) if isinstance(known, Entry) else None
     difference = Difference(Key(key), _entry(local), _entry(remote), ancestor)
     rule = reconcile(difference, policy, now_ns=NOW)
     assert not isinstance(rule, LookCloser)
-    return None if rule.reason == Reason.AGREE else Finding(difference, rule)
+    return Finding(difference, rule)
 
 
 def plan(world: World, policy: Policy, setting: Setting) -> tuple[Item, ...]:
@@ -168,7 +173,7 @@ def plan(world: World, policy: Policy, setting: Setting) -> tuple[Item, ...]:
         for key in world.keys
         if key not in dark and (setting.broken_off is None or key in world.sides[setting.broken_off])
     ]
-    findings = [finding for finding in found if finding is not None]
+    findings = [finding for finding in found if setting.sees_agreed or finding.rule.reason != Reason.AGREE]
     settled = settle(findings, policy, _names(setting), complete=setting.broken_off is None)
     return build_items(settled, policy)
 

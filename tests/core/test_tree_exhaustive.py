@@ -183,7 +183,9 @@ def _is_taken(key: str, world: World, setting: Setting) -> bool:
     """
     for side, place in setting.places:
         for there in world.sides[side]:
-            agreed = all(tree.get(there) == world.ancestor.get(there) for tree in world.sides.values())
+            agreed = not setting.sees_agreed and all(
+                tree.get(there) == world.ancestor.get(there) for tree in world.sides.values()
+            )
             unlisted = setting.broken_off is not None and there not in world.sides[setting.broken_off]
             one, two = (place.one(name.rstrip("/")) + "/" for name in (key, there))
             excludes = one == two or (place.directories and (one.startswith(two) or two.startswith(one)))
