@@ -370,4 +370,5 @@ def _open_reasons(setting: Setting) -> set[str]:
 
 
 def _apart(one: Plan, other: Plan) -> str:
-    return f"{set(one.items) ^ set(other.items)}"
+    before, after = ([i for i in a.items if i not in b.items] for a, b in ((one, other), (other, one)))
+    return f"{before} and {after}"
