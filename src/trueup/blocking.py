@@ -22,7 +22,7 @@ from trueup.core.report import Report
 from trueup.core.strategy import Conflict
 from trueup.engine.doctor import Diagnosis
 from trueup.engine.job import Progress
-from trueup.targets.folders import Folders
+from trueup.targets import Spec
 
 
 class BlockingEngine:
@@ -75,7 +75,7 @@ class BlockingEngine:
 
     def plan(
         self,
-        target: str | Folders,
+        target: str | Spec,
         *,
         verify: bool = False,
         resolve: Mapping[Key, Conflict] = MappingProxyType({}),
@@ -87,7 +87,7 @@ class BlockingEngine:
 
     def run(
         self,
-        target: str | Folders,
+        target: str | Spec,
         *,
         confirm: Callable[[Plan], bool] | None = None,
         allow: Iterable[Guard] = (),
@@ -114,7 +114,7 @@ class BlockingEngine:
         report: Report = self._call(self._engine.undo, run_name, confirm=_asked(confirm), allow=tuple(allow))
         return report
 
-    def history(self, *, target: str | Folders | None = None, limit: int = 50) -> list[RunSummary]:
+    def history(self, *, target: str | Spec | None = None, limit: int = 50) -> list[RunSummary]:
         """As `trueup.api.Engine.history`."""
         runs: list[RunSummary] = self._call(self._engine.history, target=target, limit=limit)
         return runs
@@ -124,18 +124,18 @@ class BlockingEngine:
         record: RunRecord = self._call(self._engine.record, run_name)
         return record
 
-    def trash(self, target: str | Folders) -> list[TrashItem]:
+    def trash(self, target: str | Spec) -> list[TrashItem]:
         """As `trueup.api.Engine.trash`."""
         items: list[TrashItem] = self._call(self._engine.trash, target)
         return items
 
-    def restore(self, target: str | Folders, handle: str, *, side: Side = LOCAL, to: Path | None = None) -> None:
+    def restore(self, target: str | Spec, handle: str, *, side: Side = LOCAL, to: Path | None = None) -> None:
         """As `trueup.api.Engine.restore`."""
         self._call(self._engine.restore, target, handle, side=side, to=to)
 
     def prune(
         self,
-        target: str | Folders,
+        target: str | Spec,
         *,
         older_than_seconds: float | None = None,
         run_name: str | None = None,
@@ -153,7 +153,7 @@ class BlockingEngine:
         )
         return pruned
 
-    def doctor(self, target: str | Folders | None = None) -> list[Diagnosis]:
+    def doctor(self, target: str | Spec | None = None) -> list[Diagnosis]:
         """As `trueup.api.Engine.doctor`."""
         found: list[Diagnosis] = self._call(self._engine.doctor, target)
         return found

@@ -36,6 +36,7 @@ from trueup.core.model import (
     Key,
     Kind,
     Record,
+    Recorded,
     Token,
     Unknown,
     key_from_bytes,
@@ -57,8 +58,9 @@ contents = st.builds(Content, st.sampled_from(Kind), sizes, fingerprints)
 entries = st.builds(Entry, tokens, contents, times, modes)
 unknowns = st.builds(Unknown, texts, st.sampled_from(Kind), sizes)
 damaged = st.builds(Damaged, texts, tokens, sizes)
-seen = st.none() | entries | unknowns | damaged
-records = st.none() | st.dictionaries(texts, texts | st.integers() | st.none(), max_size=2).map(Record.of)
+some_records = st.dictionaries(texts, texts | st.integers() | st.none(), max_size=2).map(Record.of)
+seen = st.none() | entries | unknowns | damaged | st.builds(Recorded, tokens, some_records)
+records = st.none() | some_records
 ancestors = st.none() | st.builds(Ancestor, tokens, tokens, contents)
 refs = st.none() | st.builds(Ref, sides, keys, tokens, contents, times, modes, st.none() | texts)
 verbs = st.sampled_from(Verb)

@@ -17,22 +17,26 @@ from trueup.api.opening import open_job, spec_from
 from trueup.api.trash import Prunable, Pruned, TrashItem, list_trash, prune, restore
 from trueup.config import Config
 from trueup.config import state_dir as default_state_dir
+from trueup.core.audit import Judged
 from trueup.core.check import Guard, Refusal, check
-from trueup.core.errors import NotFound, StalePlan
-from trueup.core.model import LOCAL, Key, Side
+from trueup.core.errors import NotFound, StalePlan, UsageError
+from trueup.core.model import LOCAL, Key, Record, Shown, Side
 from trueup.core.plan import Item, Plan
 from trueup.core.report import Report
 from trueup.core.strategy import Conflict
+from trueup.core.table import Act
+from trueup.engine.act import Ask, act
 from trueup.engine.ambient import Ambient
 from trueup.engine.apply import apply
+from trueup.engine.audit import survey
 from trueup.engine.doctor import Diagnosis, examine
-from trueup.engine.job import Job, Progress
+from trueup.engine.job import Audit, Job, Progress
 from trueup.engine.journal import Journal, RunRecord, RunSummary
 from trueup.engine.run import Confirm, look, run
 from trueup.engine.state import State
 from trueup.engine.undo import undo
 from trueup.protocols import Source
-from trueup.targets.folders import Folders
+from trueup.targets import Environments, Policies, Spec
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
@@ -117,11 +121,11 @@ class Engine:
     # -- targets -------------------------------------------------------------------------------------------------
 
     @property
-    def targets(self) -> Mapping[str, Folders]:
+    def targets(self) -> Mapping[str, Spec]:
         """The configured targets by name."""
         return self._config.targets
 
-    def find(self, name: str) -> Folders:
+    def find(self, name: str) -> Spec:
         """The configured target of that name.
 
         Raises:
@@ -133,7 +137,7 @@ class Engine:
 
     async def plan(
         self,
-        target: str | Folders,
+        target: str | Spec,
         *,
         verify: bool = False,
         resolve: Mapping[Key, Conflict] = _NO_DECISIONS,
@@ -150,13 +154,13 @@ class Engine:
         job = await self._job(target)
         return await look(replace(job, verify=verify, resolve=resolve, select=select))
 
-    def refusals(self, plan: Plan, target: str | Folders, *, allow: Iterable[Guard] = ()) -> tuple[Refusal, ...]:
+    def refusals(self, plan: Plan, target: str | Spec, *, allow: Iterable[Guard] = ()) -> tuple[Refusal, ...]:
         """The guards that would refuse this plan."""
         return check(plan, self._spec(target).limits, allow=allow)
 
     async def run(
         self,
-        target: str | Folders,
+        target: str | Spec,
         *,
         confirm: Confirm = yes,
         allow: Iterable[Guard] = (),
@@ -226,9 +230,59 @@ class Engine:
         job = replace(await self._planned_job(record.plan, allow), command=command)
         return await undo(record, job, confirm=confirm)
 
+    async def survey(self, target: str | Spec) -> list[Judged]:
+        """Every item of a target that records, in key order: what each side shows, and the table's rule for it.
+
+        Raises:
+            UsageError: If the target has no record: two folders.
+            StoreError: If the record cannot be read.
+        """
+        job = await self._job(target)
+        return await survey(job.protected(), _audit_of(job))
+
+    async def act(
+        self,
+        target: str | Spec,
+        ask: Ask,
+        *,
+        amend: Callable[[Record], Record] = lambda record: record,
+        confirm: Confirm = yes,
+        allow: Iterable[Guard] = (),
+        keep: bool = True,
+        command: str = "",
+    ) -> Report:
+        """Carry out what a person asks for by name, as a run that can be undone.
+
+        Args:
+            target: A configured target's name, or a target; one that records.
+            ask: Is given every item, and returns those that are wanted, each with the rule that does it.
+            amend: Is given what the kind would record by itself, and says what is recorded.
+            confirm: Is shown the plan; False ends the run with nothing done.
+            allow: Guards that let this one run pass.
+            keep: Whether what is deleted goes to the trash.
+            command: What a person typed, for the history.
+        """
+        job = replace(await self._job(target, allow=allow), command=command)
+        how = _audit_of(job)
+        plain = how.method.record
+        if plain is not None:
+
+            def record(key: Key, seen: Mapping[Side, Shown], act: Act) -> Record:
+                return amend(plain(key, seen, act))
+
+            how = replace(how, method=replace(how.method, record=record))
+        return await act(job, how, ask, confirm=confirm, keep=keep)
+
+    async def containers(self, target: Policies | Environments, key: Key) -> list[str]:
+        """The running containers of one entry of a registry, and of no other, by the engine's ids."""
+        job = await self._job(target)
+        from trueup.api.registries import containers
+
+        return await self._ambient.threads(containers, job, key)
+
     # -- memory --------------------------------------------------------------------------------------------------
 
-    async def history(self, *, target: str | Folders | None = None, limit: int = 50) -> list[RunSummary]:
+    async def history(self, *, target: str | Spec | None = None, limit: int = 50) -> list[RunSummary]:
         """The latest runs, newest first."""
         state = await self._opened()
         number = None
@@ -242,11 +296,11 @@ class Engine:
         """One run with all that it did, by its id, a unique beginning of it, or ``last``."""
         return await self._ambient.threads(Journal(await self._opened()).find, run_name)
 
-    async def trash(self, target: str | Folders) -> list[TrashItem]:
+    async def trash(self, target: str | Spec) -> list[TrashItem]:
         """Everything in the trash of both sides."""
         return await list_trash(await self._job(target))
 
-    async def restore(self, target: str | Folders, handle: str, *, side: Side = LOCAL, to: Path | None = None) -> None:
+    async def restore(self, target: str | Spec, handle: str, *, side: Side = LOCAL, to: Path | None = None) -> None:
         """Bring a kept version back under its name, or into a file of your choice. It stays in the trash as well.
 
         Raises:
@@ -257,7 +311,7 @@ class Engine:
 
     async def prune(
         self,
-        target: str | Folders,
+        target: str | Spec,
         *,
         older_than_seconds: float | None = None,
         run_name: str | None = None,
@@ -276,7 +330,7 @@ class Engine:
         which = Prunable(older_than_seconds, run_name, last_copies)
         return await prune(await self._job(target), which, dry_run=dry_run)
 
-    async def content(self, target: str | Folders, side: Side, key: Key, *, limit: int) -> bytes:
+    async def content(self, target: str | Spec, side: Side, key: Key, *, limit: int) -> bytes:
         """The first bytes of what a side holds now.
 
         Raises:
@@ -288,7 +342,7 @@ class Engine:
             raise NotFound(f"{side} does not hold {key}")
         return await self._ambient.threads(_read, store.source(key, entry), limit)
 
-    async def doctor(self, target: str | Folders | None = None) -> list[Diagnosis]:
+    async def doctor(self, target: str | Spec | None = None) -> list[Diagnosis]:
         """What could keep runs from working, each with its remedy."""
         specs = [self._spec(target)] if target is not None else list(self.targets.values())
         jobs = [(spec.name, partial(self._job, spec)) for spec in specs]
@@ -296,7 +350,7 @@ class Engine:
 
     # -- opening -------------------------------------------------------------------------------------------------
 
-    def _spec(self, target: str | Folders) -> Folders:
+    def _spec(self, target: str | Spec) -> Spec:
         return self.find(target) if isinstance(target, str) else target
 
     async def _planned_job(self, plan: Plan, allow: Iterable[Guard]) -> Job:
@@ -324,12 +378,18 @@ class Engine:
     def _open_state(self, recover: object) -> State:
         return State.recovered(self._directory, self._ambient.run_id()) if recover else State(self._directory)
 
-    async def _job(self, target: str | Folders, *, allow: Iterable[Guard] = ()) -> Job:
+    async def _job(self, target: str | Spec, *, allow: Iterable[Guard] = ()) -> Job:
         allowed = frozenset(allow)
         state = await self._opened(recover=Guard.CORRUPT_STATE in allowed)
         opening = partial(open_job, buckets=self._config.buckets.values())
         job = await self._ambient.threads(opening, self._spec(target), state, self._ambient)
         return replace(job, allow=allowed, on_progress=self._progress, draining=lambda: self._draining)
+
+
+def _audit_of(job: Job) -> Audit:
+    if job.audit is None:
+        raise UsageError(f"{job.target.name} has no record", why="it is a pair of folders")
+    return job.audit
 
 
 def _read(source: Source, limit: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from trueup.config import Bucket
@@ -19,11 +20,14 @@ from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
 from trueup.protocols import Access, Filter, Opening, Store
 from trueup.stores import open_store, scheme_of
 from trueup.stores.joined import JoinedStore, places
+from trueup.targets import Spec, environments, policies
+from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders, Tuning
+from trueup.targets.policies import Policies
 
 
 def open_job(
-    spec: Folders,
+    spec: Spec,
     state: State,
     ambient: Ambient,
     *,
@@ -41,8 +45,22 @@ def open_job(
         UsageError: If the roots overlap, two of them have one name, or no store knows a scheme.
         StoreError: If a side is known not to be there.
     """
-    sides = _open_sides(spec, ambient, tuple(_access(bucket) for bucket in buckets), Notes(state))
-    stores = {side: _limited(store, spec.tuning, ambient) for side, store in sides.items()}
+    opening = Opening(
+        ambient.clock,
+        ambient.threads,
+        ambient.unique,
+        access=tuple(_access(bucket) for bucket in buckets),
+        remember=Notes(state),
+    )
+    if isinstance(spec, Folders):
+        return _open_folders(spec, opening, state, ambient)
+    from trueup.api.registries import open_registry  # stores that folders need not load
+
+    return open_registry(spec, opening, state, ambient)
+
+
+def _open_folders(spec: Folders, opening: Opening, state: State, ambient: Ambient) -> Job:
+    stores = {side: _limited(store, spec.tuning, ambient) for side, store in _open_sides(spec, opening).items()}
     locations = {side: store.properties.location for side, store in stores.items()}
     _refuse_overlap([(side, place) for side in locations for place in places(locations[side])], state.directory)
     return Job(
@@ -57,10 +75,23 @@ def open_job(
     )
 
 
-def spec_from(plan: Plan) -> Folders:
+def spec_from(plan: Plan) -> Spec:
     """A target made from what a plan says of it, for plans whose target is not configured."""
-    locations = plan.target.locations
-    return Folders(plan.target.name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy)
+    locations, name = plan.target.locations, plan.target.name
+    match plan.target.kind:
+        case policies.KIND:
+            return Policies(
+                name, _registry(locations[policies.RECORD]), locations[policies.DISK], locations[policies.ENGINE]
+            )
+        case environments.KIND:
+            return Environments(name, _registry(locations[environments.RECORD]), locations[environments.ENGINE])
+        case _:
+            return Folders(name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy)
+
+
+def _registry(location: str) -> str:
+    """The file of a registry, whose location names the table too."""
+    return location.rpartition("#")[0]
 
 
 def _limited(store: Store, tuning: Tuning, ambient: Ambient) -> Store:
@@ -82,12 +113,11 @@ def _access(bucket: Bucket) -> Access:
     )
 
 
-def _open_sides(spec: Folders, ambient: Ambient, access: tuple[Access, ...], remember: Notes) -> dict[Side, Store]:
+def _open_sides(spec: Folders, opening: Opening) -> dict[Side, Store]:
     patterns = _filter_of(spec)
 
     def opened(url: str, belongs: Filter = patterns, trash: str | None = None) -> Store:
-        opening = Opening(ambient.clock, ambient.threads, ambient.unique, belongs, trash, access, remember)
-        return open_store(url, opening)
+        return open_store(url, replace(opening, filter=belongs, trash=trash))
 
     if len(spec.local) == 1:
         local = opened(spec.local[0], trash=spec.trash)

@@ -101,9 +101,7 @@ class Root(Group):
         """Load one command."""
         if cmd_name not in self.listed:
             return None
-        module, _, attribute = self.listed[cmd_name].home.partition(":")
-        command: click.Command = getattr(import_module(f"trueup.cli.{module}"), attribute)
-        return command
+        return command_at(self.listed[cmd_name].home)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands before the options: they are what a person looks for."""
@@ -159,6 +157,13 @@ class Root(Group):
         finally:
             session.restore()
         sys.exit(session.close(code))
+
+
+def command_at(home: str) -> click.Command:
+    """Load the command at ``module:attribute`` below `trueup.cli`."""
+    module, _, attribute = home.partition(":")
+    command: click.Command = getattr(import_module(f"trueup.cli.{module}"), attribute)
+    return command
 
 
 def _writes_help(error: OSError) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from trueup.cli.common import Session, pass_session
-from trueup.cli.group import Command
+from trueup.cli.group import Command, command_at
 from trueup.cli.plan import finish
 from trueup.cli.running import Runner, changes_question, run_engine
 from trueup.cli.targets import (
@@ -55,7 +55,29 @@ def selector(patterns: Sequence[str]) -> Callable[[Item], bool]:
     return lambda item: spec.match_file(item.key)
 
 
-@click.command(cls=Command)
+KINDS = {
+    "policies": "registry.syncing:sync_policies",
+    "envs": "registry.syncing:sync_envs",
+    "all": "registry.syncing:sync_all",
+}
+"""Words behind ``sync`` that are commands of their own; no target can be called so."""
+
+
+class Syncing(Command):
+    """``trueup sync``, and the commands that other tools' documents spell ``sync WORD``."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Hand the line over to the command that the first word names."""
+        word = next((word for word in args if not word.startswith("-")), "")
+        if word not in KINDS:
+            return super().make_context(info_name, args, parent, **extra)
+        args.remove(word)
+        return command_at(KINDS[word]).make_context(f"{info_name} {word}", args, parent, **extra)
+
+
+@click.command(cls=Syncing)
 @targets_argument
 @policy_options
 @allow_option

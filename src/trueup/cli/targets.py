@@ -18,6 +18,7 @@ from trueup.core.errors import UsageError
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep
 from trueup.render.names import quote
 from trueup.render.plans import Words
+from trueup.targets import Spec
 from trueup.targets.folders import Folders, Selection
 
 AD_HOC = "folder"
@@ -85,8 +86,16 @@ class Overrides:
     bandwidth: int | None = None
     """Bytes per second."""
 
-    def applied(self, spec: Folders) -> Folders:
-        """The target with these settings."""
+    def applied(self, spec: Spec) -> Spec:
+        """The target with these settings.
+
+        Raises:
+            UsageError: If one means nothing for that kind of target.
+        """
+        if not isinstance(spec, Folders):
+            if self.flags():
+                raise UsageError(f"{spec.name} is no pair of folders", why=f"nothing there answers to{self.flags()}")
+            return spec
         policy = spec.policy
         changed = {
             name: value
@@ -173,7 +182,7 @@ target_argument = click.argument("words", nargs=-1, metavar="[NAME | folder LOCA
 class Chosen:
     """One target, with the flags applied, and how it is typed."""
 
-    spec: Folders
+    spec: Spec
     words: Words
 
 

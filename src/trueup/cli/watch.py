@@ -20,6 +20,8 @@ from trueup.core.plan import Plan
 from trueup.core.report import EXIT_OK, Ending
 from trueup.core.table import Verb
 from trueup.render.text import line
+from trueup.targets import Spec
+from trueup.targets.folders import Folders
 
 FULL_SCAN_SECONDS = 60.0
 """Events get lost (one in two hundred, when many files are made at once): a scan finds what they missed."""
@@ -171,12 +173,20 @@ async def _listen(
 
 def _roots(chosen: Sequence[Chosen]) -> list[Path]:
     """Every folder of this machine that belongs to one of the targets and is there."""
-    places = [place for target in chosen for place in (*target.spec.local, target.spec.remote)]
+    places = [place for target in chosen for place in _places(target.spec)]
     paths = [Path(place.removeprefix("file://")).expanduser() for place in places if _is_here(place)]
     roots = [path for path in paths if path.is_dir()]
     if not roots:
         raise UsageError("no folder to watch", why="none of them is there", attempt="trueup doctor")
     return roots
+
+
+def _places(spec: Spec) -> tuple[str, ...]:
+    if isinstance(spec, Folders):
+        return (*spec.local, spec.remote)
+    raise UsageError(
+        f"{spec.name} cannot be watched", why="it is no pair of folders", attempt="trueup sync, now and then"
+    )
 
 
 def _is_here(place: str) -> bool:

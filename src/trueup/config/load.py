@@ -14,11 +14,12 @@ from trueup.config.document import read as read_document
 from trueup.config.layers import WRONG, Found, Layer, Reader, Values
 from trueup.config.problems import Origin, Problem, Source, dotted, nearest, refuse, shown
 from trueup.config.secret import Place, Secret, absolute
-from trueup.config.settings import BUCKET, FOLDER, KINDS, Setting
+from trueup.config.settings import BUCKET, ENVIRONMENTS, FOLDER, KINDS, POLICIES, Setting
 from trueup.config.values import BUCKET as BUCKET_SCHEME
 from trueup.config.values import Wrong, plain
 from trueup.core.errors import UsageError
 from trueup.core.strategy import Policy
+from trueup.targets import Spec, environments, policies
 from trueup.targets.folders import KIND, Folders, Selection, Tuning
 
 APP = "trueup"
@@ -49,7 +50,7 @@ class Config:
     profile: str | None = None
     profiles: tuple[str, ...] = ()
     """All there are, sorted."""
-    targets: Mapping[str, Folders] = field(default_factory=lambda: MappingProxyType({}))
+    targets: Mapping[str, Spec] = field(default_factory=lambda: MappingProxyType({}))
     """By name, in the order of the files."""
     buckets: Mapping[str, Bucket] = field(default_factory=lambda: MappingProxyType({}))
     settings: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
@@ -57,7 +58,7 @@ class Config:
     origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}))
     """Where each of them comes from."""
 
-    def target(self, name: str) -> Folders:
+    def target(self, name: str) -> Spec:
         """The target of that name.
 
         Raises:
@@ -262,7 +263,7 @@ def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
         kind = values.get((*path, "kind"))
         settings = BUCKET if path[0] == "buckets" else KINDS.get(str(kind.value) if kind else KIND, {})
         for name, setting in settings.items():
-            if path[0] == "targets" and name in overrides:
+            if path[0] == "targets" and name in overrides and settings is FOLDER:
                 values[*path, name] = overrides[name]
             elif not setting.required:
                 values.setdefault((*path, name), Found(setting.default, default))
@@ -270,7 +271,8 @@ def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
 
 def _listed(values: Values) -> list[tuple[tuple[str, ...], Found]]:
     """All settings, table by table, in the order in which they are documented."""
-    order = {name: number for number, name in enumerate(("kind", *FOLDER, *BUCKET))}
+    known = [name for settings in (*KINDS.values(), BUCKET) for name in settings]
+    order = {name: number for number, name in enumerate(dict.fromkeys(["kind", *known]))}
     tables: dict[tuple[str, ...], int] = {
         path: number for number, path in enumerate(path for path in values if len(path) == 2)
     }
@@ -284,19 +286,43 @@ def _buckets(values: Values, problems: list[Problem]) -> dict[str, Bucket]:
     return {name: Bucket(**settings) for name, settings in buckets.items() if settings is not None}
 
 
-def _targets(values: Values, buckets: Mapping[str, Bucket], problems: list[Problem]) -> dict[str, Folders]:
+def _targets(values: Values, buckets: Mapping[str, Bucket], problems: list[Problem]) -> dict[str, Spec]:
     """All targets that can be built; a remote that names a bucket becomes its URL in `values` too."""
-    targets = {}
+    targets: dict[str, Spec] = {}
     known = [path[1] for path in values if path[0] == "buckets" and len(path) == 2]
     for section, name in [path for path in values if path[0] == "targets" and len(path) == 2]:
         path = (section, name)
         remote = values.get((*path, "remote"))
         if remote is not None and remote.value is not WRONG:
             values[*path, "remote"] = Found(_resolved(remote, path, buckets, known, problems), remote.origin)
-        settings = _usable(values, path, ["kind", "local", "remote"], FOLDER, problems)
+        kind = values.get((*path, "kind"))
+        table = KINDS.get(str(kind.value) if kind else KIND, FOLDER)
+        _refuse_foreign(values, path, table, problems)
+        required = ["kind", *(key for key, setting in table.items() if setting.required)]
+        settings = _usable(values, path, required, table, problems)
         if settings is not None:
-            targets[name] = _folders(name, settings, values[path].origin, problems)
+            targets[name] = _target(name, table, settings, values[path].origin, problems)
     return targets
+
+
+def _refuse_foreign(
+    values: Values, path: tuple[str, str], table: Mapping[str, Setting], problems: list[Problem]
+) -> None:
+    """A setting of another kind means nothing here."""
+    for place, found in values.items():
+        if len(place) == 3 and place[:2] == path and place[2] not in ("kind", *table):
+            what = f"{dotted(place)} is no setting of this kind of target"
+            problems.append(Problem(found.origin, what, nearest(place[2], table)))
+
+
+def _target(
+    name: str, table: Mapping[str, Setting], settings: Mapping[str, Any], origin: Origin, problems: list[Problem]
+) -> Spec:
+    if table is POLICIES:
+        return policies.Policies(name, **settings)
+    if table is ENVIRONMENTS:
+        return environments.Environments(name, **settings)
+    return _folders(name, settings, origin, problems)
 
 
 def _usable(

@@ -10,7 +10,7 @@ from trueup.config import values
 from trueup.config.values import Form
 from trueup.core.check import Limits
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
-from trueup.targets import folders
+from trueup.targets import environments, folders, policies
 
 NAME = re.compile(r"\w[\w.@-]*")
 """Of targets, buckets and profiles: they are typed as arguments and are parts of dotted names."""
@@ -85,7 +85,30 @@ FOLDER: Mapping[str, Setting] = {
     ),
 }
 
-KINDS: Mapping[str, Mapping[str, Setting]] = {folders.KIND: FOLDER}
+_REGISTRY = Setting(
+    values.FILE, "The registry, a SQLite database. Without it: `~/.maple/state.db`, or one of trueup's own.", ""
+)
+_DOCKER = Setting(values.TEXT, "URL of the container engine. Without it: as the engine's own client finds it.", "")
+
+POLICIES: Mapping[str, Setting] = {
+    "registry": _REGISTRY,
+    "root": Setting(values.FOLDER, "Folder of the weights. Without it: `models` beside the registry.", ""),
+    "docker": _DOCKER,
+    "adopt": Setting(values.SWITCH, "Whether weights that nothing records are recorded.", default=False),
+}
+ENVIRONMENTS: Mapping[str, Setting] = {
+    "registry": _REGISTRY,
+    "docker": _DOCKER,
+    "adopt": Setting(
+        values.SWITCH, "Whether images labelled as environments and recorded nowhere are recorded.", default=False
+    ),
+}
+
+KINDS: Mapping[str, Mapping[str, Setting]] = {
+    folders.KIND: FOLDER,
+    policies.KIND: POLICIES,
+    environments.KIND: ENVIRONMENTS,
+}
 """The settings of each kind of target, `kind` itself apart."""
 
 BUCKET: Mapping[str, Setting] = {

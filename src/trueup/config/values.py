@@ -253,6 +253,7 @@ LIMITS = Form(
 )
 PATTERNS = Form(_read_patterns, "a pattern, or a list of patterns, as in .gitignore", _TEXTS)
 FOLDER = Form(_read_folder, "a folder", _TEXT)
+FILE = Form(_read_folder, "a file", _TEXT)
 FOLDERS = Form(_read_folders, "a folder, or a list of folders", _TEXTS)
 URL = Form(_read_url, "an http:// or https:// URL", {"type": "string", "pattern": "^https?://[^/]"})
 SECRET = Form(

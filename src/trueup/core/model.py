@@ -41,6 +41,8 @@ class Kind(StrEnum):
     """Excluded by size: there, but not ours to judge."""
     DAMAGED = "damaged"
     """There, and known not to be whole: a side of a table says so of its own items."""
+    RECORD = "record"
+    """No content, but what is recorded about some."""
 
 
 OPAQUE_KINDS = frozenset({Kind.UNREADABLE, Kind.SKIPPED, Kind.FILTERED, Kind.DAMAGED})
@@ -50,7 +52,7 @@ Row = tuple[bytes, Token, Kind, int, int, int | None, str]
 
 ``(key, token, kind, size, modified_ns, mode, note)``: key in bytes, size in bytes, time in nanoseconds since the
 epoch, permission bits or None. For a file the note is its fingerprint where the listing says it, else empty; for an
-opaque kind it says why; a directory's size is the number of filtered items in it.
+opaque kind it says why; for a record it is the record's text; a directory's size is the number of filtered items in it.
 """
 
 AncestorRow = tuple[bytes, Token, Token]
@@ -179,10 +181,6 @@ class Damaged:
     """Bytes, as many as are there."""
 
 
-Shown = Seen | Damaged
-"""What a side of a table showed: it can tell that an item is not whole."""
-
-
 @dataclass(frozen=True, slots=True)
 class Record:
     """What is recorded about an item: a JSON object as text, in the form that `record` gives it."""
@@ -199,6 +197,18 @@ class Record:
         """The object."""
         fields: dict[str, Any] = json.loads(self.document)
         return fields
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a side that records showed."""
+
+    token: Token
+    record: Record
+
+
+Shown = Seen | Damaged | Recorded
+"""What a side of a table showed: content, records, and that an item is not whole."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,8 @@ class Observed:
     free_bytes: int | None = None
     notices: tuple[str, ...] = ()
     """What the side cannot promise, in plain words."""
+    informs: bool = False
+    """Whether it only informs: nothing is decided by it, so that it may be out of reach."""
     expected: int | None = None
     """How many items are removed from a record because this side does not hold them; None: as many as were agreed
     could be deleted."""
@@ -193,7 +195,7 @@ class Plan:
     @property
     def complete(self) -> bool:
         """Whether every side was listed to its end."""
-        return all(observed.complete for observed in self.observed.values())
+        return all(observed.complete or observed.informs for observed in self.observed.values())
 
     @property
     def destroys(self) -> int:

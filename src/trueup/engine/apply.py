@@ -8,7 +8,7 @@ from dataclasses import replace
 from trueup.core.check import check
 from trueup.core.codec import refuse_incoherent
 from trueup.core.errors import PreconditionFailed, StalePlan, StoreError
-from trueup.core.model import Damaged, Entry, Key, Side, Token
+from trueup.core.model import Damaged, Entry, Key, Recorded, Side, Token
 from trueup.core.plan import Item, Plan
 from trueup.core.reconcile import other
 from trueup.core.report import Ending, Outcome, Report, Status
@@ -70,7 +70,7 @@ async def _find_stale(plan: Plan, job: Job) -> dict[Key, str]:
 def _expected(item: Item) -> Iterator[tuple[Key, Side, Token | None]]:
     """Which versions the item saw; of a move also under its old name."""
     for side, seen in item.seen.items():
-        yield item.key, side, seen.token if isinstance(seen, Entry | Damaged) else None
+        yield item.key, side, seen.token if isinstance(seen, Entry | Damaged | Recorded) else None
     for step in item.steps:
         if step.verb is Verb.MOVE and step.value is not None:
             yield step.value.key, step.side, step.value.token

@@ -7,18 +7,21 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from trueup.core.audit import audit
+from trueup.core.audit import Judged, audit, judge
 from trueup.core.errors import StoreError
 from trueup.core.model import (
     OPAQUE_KINDS,
     Damaged,
     Key,
     Kind,
+    Record,
+    Recorded,
     Row,
     Shown,
     Side,
     Unknown,
     entry_from_row,
+    key_bytes,
     key_from_bytes,
 )
 from trueup.core.plan import Item, Observed, Plan
@@ -43,6 +46,31 @@ async def audited(job: Job, how: Audit) -> Plan:
     Raises:
         StoreError: If the record cannot be read: without it there is nothing to compare with.
     """
+    sights, judged = await _surveyed(job, how)
+    items, agreed = audit(judged, how.method)
+    markers = await job.markers()
+    return Plan(
+        target=job.target,
+        policy=job.policy,
+        items=items,
+        observed={side: await _observed(job, how, side, sights[side], items, markers.get(side)) for side in job.stores},
+        ancestors=len(sights[how.record].items),
+        agreed=agreed,
+        made_ns=job.ambient.clock.now_ns(),
+    )
+
+
+async def survey(job: Job, how: Audit) -> list[Judged]:
+    """Every item of all sides with the table's rule for it, in key order.
+
+    Raises:
+        StoreError: If the record cannot be read.
+    """
+    _, judged = await _surveyed(job, how)
+    return sorted(judged, key=lambda one: key_bytes(one.key))
+
+
+async def _surveyed(job: Job, how: Audit) -> tuple[Mapping[Side, _Sight], list[Judged]]:
     sights: dict[Side, _Sight] = {}
 
     async def look(side: Side) -> None:
@@ -58,18 +86,8 @@ async def audited(job: Job, how: Audit) -> Plan:
     }
     if how.complete is not None:
         shown = dict(await how.complete(job, shown))
-    found = ((key, {side: shown[side].get(key) for side in job.stores}) for key in keys)
-    items, agreed = audit(found, how.method)
-    markers = await job.markers()
-    return Plan(
-        target=job.target,
-        policy=job.policy,
-        items=items,
-        observed={side: await _observed(job, side, sights[side], items, markers.get(side)) for side in job.stores},
-        ancestors=len(sights[how.record].items),
-        agreed=agreed,
-        made_ns=job.ambient.clock.now_ns(),
-    )
+    found = [judge(key, {side: shown[side].get(key) for side in job.stores}, how.method) for key in keys]
+    return sights, found
 
 
 async def _look(job: Job, side: Side) -> _Sight:
@@ -90,12 +108,16 @@ async def _look(job: Job, side: Side) -> _Sight:
 def _shown(row: Row) -> Shown:
     if row[2] is Kind.DAMAGED:
         return Damaged(row[6], row[1], row[3])
+    if row[2] is Kind.RECORD:
+        return Recorded(row[1], Record(row[6]))
     if row[2] in OPAQUE_KINDS:
         return Unknown(row[6], row[2])
     return entry_from_row(row)
 
 
-async def _observed(job: Job, side: Side, sight: _Sight, items: tuple[Item, ...], marker: str | None) -> Observed:
+async def _observed(
+    job: Job, how: Audit, side: Side, sight: _Sight, items: tuple[Item, ...], marker: str | None
+) -> Observed:
     store = job.stores[side]
     observed = Observed(
         location=store.properties.location,
@@ -103,6 +125,7 @@ async def _observed(job: Job, side: Side, sight: _Sight, items: tuple[Item, ...]
         expected_marker=marker,
         notices=store.properties.notices,
         expected=sum(_removed_for(item, side) for item in items),
+        informs=side not in how.method.table.sides,
     )
     if sight.failed:
         return replace(observed, complete=False, why=sight.failed)

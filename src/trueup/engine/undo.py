@@ -18,6 +18,7 @@ from trueup.core.model import (
     Entry,
     Key,
     Kind,
+    Recorded,
     Seen,
     Side,
     Token,
@@ -116,7 +117,7 @@ class _Undo:
         impossible = False
         for step in reversed(item.steps):
             outcome = self.done.get(step.id)
-            if outcome is None or outcome.found or step.verb in (Verb.ADOPT, Verb.SAVE):
+            if outcome is None or outcome.found or step.verb in (Verb.ADOPT, Verb.SAVE, Verb.ACT):
                 continue
             pruned = outcome.kept is not None and outcome.kept not in kept[step.side]
             destroyed = outcome.kept is None and step.expect not in (None, DIRECTORY_TOKEN)
@@ -200,6 +201,8 @@ def _names(item: Item, step: Step) -> set[Key]:
 
 def _kept_ref(step: Step, old: object, handle: str | None) -> Ref | None:
     """What was there before, as content to write; None if nothing was."""
+    if isinstance(old, Recorded):
+        return Ref(step.side, step.key, old.token, Content(Kind.FILE, len(old.record.document)), kept=handle)
     if not isinstance(old, Entry):
         return None
     if old.content.kind is Kind.DIRECTORY:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 from typing import Protocol
 
-from trueup.core.model import LOCAL, REMOTE, Damaged, Entry, Key, Shown, Side
+from trueup.core.model import LOCAL, REMOTE, Damaged, Entry, Key, Recorded, Shown, Side
 from trueup.core.plan import Item, Plan
 from trueup.render.names import count, duration, moment, place, printable, size
 from trueup.render.plans import Words
@@ -133,6 +133,8 @@ def conflict_block(item: Item, plan: Plan, *, zone: tzinfo | None = None) -> lis
 def _version(seen: Shown, zone: tzinfo | None) -> str:
     if seen is None:
         return "not there"
+    if isinstance(seen, Recorded):
+        return printable(seen.record.document)
     if not isinstance(seen, Entry):
         return f"{'damaged' if isinstance(seen, Damaged) else 'unknown'}: {printable(seen.why)}"
     content = seen.content

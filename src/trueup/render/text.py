@@ -46,6 +46,20 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
     return [((_row(headers, widths, right), "bold"),), *(line(_row(row, widths, right)) for row in rows)]
 
 
+def boxed(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Line]:
+    """A table with lines around its cells."""
+    widths = columns([headers, *rows])
+
+    def rule(left: str, middle: str, right: str) -> Line:
+        return line(left + middle.join("─" * (wide + 2) for wide in widths) + right)
+
+    def cells(row: Sequence[str]) -> str:
+        return "│ " + " │ ".join(pad(cell, wide) for cell, wide in zip(row, widths, strict=True)) + " │"
+
+    head: Line = ((cells(headers), "bold"),)
+    return [rule("┌", "┬", "┐"), head, rule("├", "┼", "┤"), *(line(cells(row)) for row in rows), rule("└", "┴", "┘")]
+
+
 def _row(cells: Sequence[str], widths: Sequence[int], right: Sequence[int]) -> str:
     placed = [
         " " * max(0, wide - width(cell)) + cell if index in right else pad(cell, wide)

@@ -41,7 +41,7 @@ def version(record: Record) -> Token:
 
 def record_row(key: Key, record: Record) -> Row:
     """A record as a side shows it."""
-    return key_bytes(key), version(record), Kind.FILE, len(record.document), 0, None, ""
+    return key_bytes(key), version(record), Kind.RECORD, len(record.document), 0, None, record.document
 
 
 def record_entry(record: Record) -> Entry:
@@ -93,6 +93,8 @@ class Inventory(ABC):
             if row[0] == wanted:
                 if row[2] is Kind.UNREADABLE:
                     raise StoreError(row[6])
+                if row[2] is Kind.RECORD:
+                    return record_entry(Record(row[6]))
                 return Entry(row[1], Content(row[2], row[3], Fingerprint.parse(row[6])), row[4], row[5])
         return None
 

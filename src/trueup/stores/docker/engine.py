@@ -89,6 +89,18 @@ class Engine:
 
         return self._call(remove, absent=False)
 
+    def tag(self, reference: str, repository: str, tag: str) -> bool:
+        """Give an image another name; False if there is no such image.
+
+        Raises:
+            StoreError: As `images`.
+        """
+
+        def name(client: Any) -> bool:
+            return bool(client.tag(reference, repository, tag))
+
+        return self._call(name, absent=False)
+
     def close(self) -> None:
         """Close the connections."""
         client, self._client = self._client, None
