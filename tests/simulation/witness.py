@@ -30,7 +30,7 @@ from trueup.core.table import Verb
 from trueup.core.tree import SIDES
 from trueup.stores.memory.state import MemoryState, Node
 
-WITH_NAMES_THAT_ARE_ONE = frozenset({"1", "2", "5", "9", "10", "19", "errors", "end", "order"})
+WITH_NAMES_THAT_ARE_ONE = frozenset({"1", "2", "9", "10", "19", "errors", "end", "order"})
 """What holds where two spellings are one name, too.
 
 A plan does not see what is agreed, so it can put a new spelling where the agreed one is, and take that for its own:
