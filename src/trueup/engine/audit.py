@@ -101,7 +101,7 @@ async def _look(job: Job, side: Side) -> _Sight:
     except StoreError as error:
         if job.audit is not None and side == job.audit.record:
             raise
-        sight.failed = str(error)
+        sight.failed = f"{error} - try: {error.attempt}" if error.attempt else str(error)
     return sight
 
 

@@ -169,6 +169,8 @@ class Section:
         removed = _removed(plan)
         rest = [item for item in plan.items if item not in removed]
         observed = plan.observed.get(self.wording.content)
+        if observed is None or observed.complete:
+            self._lines(self._rest(rest))
         if removed:
             self._say("", f"Found {len(removed)} {self.wording.many} with {self.wording.lacks}:", "")
             rows = [tuple(map(printable, self.wording.row(item))) for item in removed]
@@ -177,8 +179,6 @@ class Section:
             self._unseen(observed.why)
         elif not rest:
             self._lines([((f"✓ {self.wording.well}", "green"),)])
-        if observed is None or observed.complete:
-            self._lines(self._rest(rest))
 
     def _unseen(self, why: str) -> None:
         if self.wording.content == environments.ENGINE:
