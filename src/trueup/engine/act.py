@@ -35,7 +35,10 @@ async def act(job: Job, how: Audit, ask: Ask, *, confirm: Confirm, keep: bool = 
     """
     async with held(job):
         items = planned(ask(await survey(job.protected(), how)), how.method)
-        plan = replace(await audited(job.protected(), how), items=items if keep else tuple(map(_unsaved, items)))
+        seen = await audited(job.protected(), how)
+        # What is asked for by name needs no listing to be whole; what it expects is looked at again when it is written.
+        observed = {side: replace(one, informs=True) for side, one in seen.observed.items()}
+        plan = replace(seen, items=items if keep else tuple(map(_unsaved, items)), observed=observed)
         refuse(plan, check(plan, job.limits, allow=job.allow))
         if not plan.needs_apply:
             return Report(plan, Ending.IN_SYNC)
