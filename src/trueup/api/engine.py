@@ -136,6 +136,7 @@ class Engine:
         target: str | Spec,
         *,
         verify: bool = False,
+        glance: bool = False,
         resolve: Mapping[Key, Conflict] = _NO_DECISIONS,
         select: Select | None = None,
     ) -> Plan:
@@ -144,11 +145,12 @@ class Engine:
         Args:
             target: A configured target's name, or a target.
             verify: Read and compare every byte, whatever the versions say.
+            glance: Read no content to compare with a record: size and time decide what digests of before do not tell.
             resolve: Strategies for single keys.
             select: Which changes are wanted.
         """
         job = await self._job(target)
-        return await look(replace(job, verify=verify, resolve=resolve, select=select))
+        return await look(replace(job, verify=verify, glance=glance, resolve=resolve, select=select))
 
     def refusals(self, plan: Plan, target: str | Spec, *, allow: Iterable[Guard] = ()) -> tuple[Refusal, ...]:
         """The guards that would refuse this plan."""

@@ -21,10 +21,12 @@ class Method:
     """How a kind compares its sides, and what it records."""
 
     table: Table
-    identity: Callable[[Side, Entry | Recorded], Hashable]
-    """What makes two entries of different sides the same content."""
+    identity: Callable[[Key, Side, Entry | Recorded], Hashable]
+    """What makes two entries of different sides, under one key, the same content."""
     record: Callable[[Key, Mapping[Side, Shown], Act], Record] | None = None
     """What an act records of an item; None for kinds that only remove records."""
+    choose: Callable[[Key, Mapping[Side, Shown]], Table] | None = None
+    """Another table for single items, over the same sides: a strategy that depends on the item, a person's decision."""
 
 
 def audit(items: Iterable[tuple[Key, Mapping[Side, Shown]]], method: Method) -> tuple[tuple[Item, ...], int]:
@@ -41,7 +43,7 @@ def audit(items: Iterable[tuple[Key, Mapping[Side, Shown]]], method: Method) -> 
     agreed = 0
     steps = _Steps(method)
     for key, seen in items:
-        rule = decide(seen, method)
+        rule = decide(key, seen, method)
         if rule.reason == AGREE:
             agreed += 1
         else:
@@ -49,21 +51,22 @@ def audit(items: Iterable[tuple[Key, Mapping[Side, Shown]]], method: Method) -> 
     return tuple(sorted(decided, key=lambda item: key_bytes(item.key))), agreed
 
 
-def decide(seen: Mapping[Side, Shown], method: Method) -> Rule:
+def decide(key: Key, seen: Mapping[Side, Shown], method: Method) -> Rule:
     """The table's rule for what the sides showed."""
-    shown = [seen.get(side) for side in method.table.sides]
-    return method.table.decide(
+    table = method.table if method.choose is None else method.choose(key, seen)
+    shown = [seen.get(side) for side in table.sides]
+    return table.decide(
         word(
-            [_content(side, one, method) for side, one in zip(method.table.sides, shown, strict=True)],
+            [_content(key, side, one, method) for side, one in zip(table.sides, shown, strict=True)],
             damaged=[isinstance(one, Damaged) for one in shown],
             unknown=[isinstance(one, Unknown) for one in shown],
         )
     )
 
 
-def _content(side: Side, shown: Shown, method: Method) -> Hashable | None:
+def _content(key: Key, side: Side, shown: Shown, method: Method) -> Hashable | None:
     if isinstance(shown, Entry | Recorded):
-        return method.identity(side, shown)
+        return method.identity(key, side, shown)
     return None if shown is None else (side, "not comparable")
 
 

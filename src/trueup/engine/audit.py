@@ -58,10 +58,12 @@ async def audited(job: Job, how: Audit) -> Plan:
         side: dict.fromkeys(keys, Unknown(sight.failed)) if sight.failed else sight.items
         for side, sight in sights.items()
     }
+    method = how.method
     if how.complete is not None:
-        shown = dict(await how.complete(job, shown))
+        completed, method = await how.complete(job, shown)
+        shown = dict(completed)
     found = ((key, {side: shown[side].get(key) for side in job.stores}) for key in keys)
-    items, agreed = audit(found, how.method)
+    items, agreed = audit(found, method)
     markers = await job.markers()
     return Plan(
         target=job.target,

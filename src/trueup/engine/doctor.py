@@ -109,4 +109,11 @@ def _promises(properties: Properties) -> list[str]:
 
 
 def _writable(location: str) -> bool:
-    return all(os.access(path, os.W_OK | os.X_OK) for path in places(location))
+    return all(os.access(_folder(path), os.W_OK | os.X_OK) for path in places(location))
+
+
+def _folder(path: str) -> str:
+    """The folder that is written to: of a file its own, of what is still to come the nearest that there is."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path

@@ -45,8 +45,9 @@ class Audit:
     method: Method
     record: Side
     """The side that records."""
-    complete: Callable[[Job, Sights], Awaitable[Sights]] | None = None
-    """Finds out what listings do not tell and the comparison needs: digests, usually."""
+    complete: Callable[[Job, Sights], Awaitable[tuple[Sights, Method]]] | None = None
+    """Finds out what listings do not tell and the comparison needs: digests, usually. What it answers counts in place
+    of the listings and of `method`; the method's tables write no sides but those of `method`."""
 
     @property
     def writes(self) -> frozenset[Side]:
@@ -74,6 +75,9 @@ class Job:
     """What a person typed, for the history."""
     verify: bool = False
     """Whether every byte is read and compared, whatever the versions say."""
+    glance: bool = False
+    """Whether no content is read to compare with a record: what versions and digests of before do not tell stays open,
+    and size and time decide."""
     allow: frozenset[Guard] = frozenset()
     """Guards that let this one run pass."""
     resolve: Mapping[Key, Conflict] = field(default_factory=lambda: MappingProxyType({}))

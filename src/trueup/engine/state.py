@@ -325,6 +325,11 @@ class State:
             with self.transaction() as connection:
                 connection.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)", rows)
 
+    def forget_digests(self, number: int, side: Side) -> None:
+        """Forget all cached digests of a side."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM digests WHERE target = ? AND side = ?", (number, side))
+
 
 def _ancestors_after(connection: sqlite3.Connection, number: int, last: bytes) -> list[AncestorRow]:
     """The next batch of ancestors, joined by SQLite into one row and split here.
