@@ -156,7 +156,9 @@ class _Look:
             return False
         likely = [key for key, one in self.evidence[REMOTE].items() if datasets.is_digest(one.get("etag", ""), 32)]
         others = {key: [one for side in (LOCAL, MANIFEST) if (one := self.told(key, side))] for key in likely}
-        matches = [any(datasets.same(self.told(key, REMOTE), one) for one in ones) for key, ones in others.items() if ones]
+        matches = [
+            any(datasets.same(self.told(key, REMOTE), one) for one in ones) for key, ones in others.items() if ones
+        ]
         if matches and not any(matches):
             return False
         for key in likely:
@@ -243,9 +245,12 @@ class _Look:
             if isinstance(recorded, Recorded):
                 if self._matches(entry, recorded.record.fields, exact=side == LOCAL):
                     self.evidence[side].setdefault(key, {}).update(self.told(key, MANIFEST))
-            elif side == REMOTE and isinstance(local := self.sights[LOCAL].get(key), Entry):
-                if local.content.size == entry.content.size:
-                    self.evidence[side].setdefault(key, {}).update(self.told(key, LOCAL))
+            elif side == REMOTE and self._size(LOCAL, key) == entry.content.size:
+                self.evidence[side].setdefault(key, {}).update(self.told(key, LOCAL))
+
+    def _size(self, side: Side, key: Key) -> int | None:
+        shown = self.sights[side].get(key)
+        return shown.content.size if isinstance(shown, Entry) else None
 
     def _matches(self, entry: Entry, fields: Mapping[str, object], *, exact: bool) -> bool:
         if datasets.size_of(fields) not in (None, entry.content.size):

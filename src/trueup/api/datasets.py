@@ -92,7 +92,9 @@ def _refuse_overlap(locations: Mapping[Side, str], state: Path) -> None:
     for side in (LOCAL, REMOTE):
         for other, path in paths.items():
             if side in paths and other != side and path.is_relative_to(paths[side]):
-                raise UsageError(f"{other} {path} lies in {side} {paths[side]}", attempt="another place for one of them")
+                raise UsageError(
+                    f"{other} {path} lies in {side} {paths[side]}", attempt="another place for one of them"
+                )
 
 
 def is_unknown(plan: Plan) -> bool:
@@ -155,10 +157,18 @@ def _told_by(path: Path) -> Mapping[str, object]:
 def _by_folder(layout: Layout, actor_id: str) -> str:
     """The only local folder that fits an id."""
     folder, name = _pattern(Path(datasets.filled(layout.local, actor_id, ACTOR_NAME)))
-    found = {match["actor_name"] for path in folder if (match := name.fullmatch(str(path)))} if ACTOR_NAME in layout.local else {actor_id}
+    found = (
+        {match["actor_name"] for path in folder if (match := name.fullmatch(str(path)))}
+        if ACTOR_NAME in layout.local
+        else {actor_id}
+    )
     fitting = sorted(one for one in found if datasets.fits(actor_id, one))
     if len(fitting) != 1:
-        why = f"these folders fit: {', '.join(fitting)}" if fitting else "its manifest does not say so, and no folder fits"
+        why = (
+            f"these folders fit: {', '.join(fitting)}"
+            if fitting
+            else "its manifest does not say so, and no folder fits"
+        )
         raise UsageError(f"actor {actor_id} has no known name", why=why, attempt=f"{NAMED} in its manifest")
     return fitting[0]
 

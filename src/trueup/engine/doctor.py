@@ -112,8 +112,9 @@ def _writable(location: str) -> bool:
     return all(os.access(_folder(path), os.W_OK | os.X_OK) for path in places(location))
 
 
-def _folder(path: str) -> str:
+def _folder(path: str) -> Path:
     """The folder that is written to: of a file its own, of what is still to come the nearest that there is."""
-    while not os.path.isdir(path):
-        path = os.path.dirname(path)
-    return path
+    found = Path(path)
+    while not found.is_dir():
+        found = found.parent
+    return found

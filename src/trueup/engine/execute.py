@@ -72,7 +72,9 @@ async def _mark_roots(job: Job, number: int, plan: Plan) -> None:
         return
     markers = {}
     for side in job.written:
-        markers[side] = await job.stores[side].set_marker(job.ambient.unique() + job.ambient.unique())
+        identity = await job.stores[side].set_marker(job.ambient.unique() + job.ambient.unique())
+        if identity:  # a side that records has none
+            markers[side] = identity
     await job.ambient.threads(job.state.set_markers, number, markers)
 
 

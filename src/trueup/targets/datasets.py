@@ -103,19 +103,16 @@ def filled(template: str, actor_id: str, actor_name: str) -> str:
 
 def unsafe(text: str) -> str:
     """Why an id or a name must not become a part of a path; empty if it may."""
-    if not text:
-        return "it is empty"
-    if set(text) & set("/\\"):
-        return "it holds a slash"
-    if set(text) & set("?#"):
-        return "it holds ? or #, which mean something else in a URL"
-    if text.startswith((".", "-")):
-        return f"it begins with {text[0]}"
-    if any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in text):
-        return "it holds control characters"
-    if len(text.encode("utf-8", "replace")) > _LONGEST:
-        return f"it is longer than {_LONGEST} bytes"
-    return ""
+    refused = {
+        "it is empty": not text,
+        "it holds a slash": set(text) & set("/\\"),
+        "it holds ? or #, which mean something else in a URL": set(text) & set("?#"),
+        "it begins with a dot or a hyphen": text.startswith((".", "-")),
+        "it holds control characters": any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in text),
+        "it is not UTF-8": any("\ud800" <= letter <= "\udfff" for letter in text),
+        f"it is longer than {_LONGEST} bytes": len(text.encode("utf-8", "replace")) > _LONGEST,
+    }
+    return next((why for why, wrong in refused.items() if wrong), "")
 
 
 def fits(actor_id: str, actor_name: str) -> bool:
@@ -255,7 +252,9 @@ def modified_of(fields: Mapping[str, object]) -> float | None:
 # -- what is recorded ----------------------------------------------------------------------------------------------
 
 
-def entry_of(spec: Datasets, key: Key, seen: Mapping[Side, Shown], source: Side, evidence: Evidence, *, listed: bool) -> Record:
+def entry_of(
+    spec: Datasets, key: Key, seen: Mapping[Side, Shown], source: Side, evidence: Evidence, *, listed: bool
+) -> Record:
     """The manifest's entry for what a side holds. What nobody here knows of an old entry stays.
 
     Args:

@@ -1,4 +1,4 @@
-"""A manifest as text: both shapes that are in use are read, and what is changed is written with as little else as can be.
+"""A manifest as text: both shapes that are in use are read, and what changes is written with little else.
 
 ``training_data`` is a list of objects with a ``filename``; ``images`` is an object of objects by name. Entries are
 sorted by name, fields that nobody here knows stay as they are.
@@ -149,12 +149,16 @@ def _pairs(text: str, shape: str, content: Any) -> list[tuple[Key, dict[str, Any
     if not isinstance(content, list if shape == LISTED else dict):
         raise Unreadable(_at(text, shape), f"{shape} is no {'list' if shape == LISTED else 'object'}")
     pairs = []
-    for number, one in enumerate(content if shape == LISTED else content.items()):
-        name, fields = (one.get(NAME) if isinstance(one, dict) else None, one) if shape == LISTED else one
+    named = content.items() if isinstance(content, dict) else [(_name(one), one) for one in content]
+    for number, (name, fields) in enumerate(named):
         if not isinstance(fields, dict) or not isinstance(name, str) or not name:
             raise Unreadable(_line(text, shape, number), f"entry {number + 1} of {shape} is no object with a name")
         pairs.append((Key(name), fields))
     return pairs
+
+
+def _name(one: Any) -> Any:
+    return one.get(NAME) if isinstance(one, dict) else None
 
 
 def _at(text: str, name: str) -> int:
@@ -168,7 +172,7 @@ def _line(text: str, shape: str, number: int) -> int:
     place = re.compile(r'"' + shape + r'"\s*:\s*[\[{]').search(text)
     if place is None:
         return 1
-    end = place.end()
+    start = end = place.end()
     for _ in range(number + 1):
         start = end = blank.match(text, end).end()  # type: ignore[union-attr]  # it matches nothing, too
         for _ in range(1 if shape == LISTED else 2):  # a name before the value
