@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trueup.api.comparing import Comparison
 from trueup.core.audit import Method
@@ -29,8 +30,13 @@ from trueup.stores.manifest.text import parse
 from trueup.targets import datasets
 from trueup.targets.datasets import ACTOR_ID, ACTOR_NAME, MANIFEST, Datasets, Layout
 
+if TYPE_CHECKING:
+    from trueup.api.engine import Engine
+
 TIMEOUT_SECONDS = 300.0
 """For one attempt at one item."""
+COMMAND = "comprehensive sync"
+"""What the history says of a sync that nobody typed."""
 NAMED = "actor_name"
 """The field of a manifest that says whose it is."""
 
@@ -245,6 +251,45 @@ def _left_open(plan: Plan) -> list[str]:
     ]
     unknown = [] if sides else [f"unknown: {item.key}: {item.why}" for item in plan.unknown]
     return [*sides, *(f"conflict: {item.key}: {item.why}" for item in plan.conflicts), *unknown]
+
+
+async def comprehensive_sync(engine: Engine, spec: Datasets, *, dry_run: bool) -> Synced:
+    """Sync an actor without a question; what would need one is left, and said.
+
+    Args:
+        engine: An open engine.
+        spec: The actor; that orphans are deleted was said with it.
+        dry_run: Say what would be done, and do nothing.
+
+    Raises:
+        NotFound: If there is no such actor.
+        UsageError: If the name is not the id's.
+        ConfigError: If the manifest is damaged.
+        PlanRefused: If a guard stops the plan.
+        Locked: If another run holds the actor.
+    """
+    if dry_run:
+        plan = await engine.plan(spec)
+        refuse_unknown(spec, plan)
+        return planned(plan)
+    too_many = 0
+
+    async def confirm(plan: Plan) -> bool:
+        nonlocal too_many
+        removed = sum(map(removes, plan.changes))
+        too_many = 0 if spec.limits.permit(removed, plan.ancestors) else removed
+        return not too_many
+
+    report = await engine.run(spec, confirm=confirm, command=COMMAND)
+    if not too_many:
+        refuse_unknown(spec, report.plan)
+        return done(report)
+    synced = done(await engine.run(spec, select=lambda item: not removes(item), command=COMMAND))
+    synced.errors.append(
+        f"{too_many} entries of the manifest have no copy anywhere; so many are not removed unasked: "
+        f"trueup sync dataset {spec.actor_id} {spec.actor_name}"
+    )
+    return synced
 
 
 def removes(item: Item) -> bool:

@@ -18,7 +18,7 @@ from trueup.api.trash import Prunable, Pruned, TrashItem, list_trash, prune, res
 from trueup.config import Config
 from trueup.config import state_dir as default_state_dir
 from trueup.core.check import Guard, Refusal, check
-from trueup.core.errors import NotFound, StalePlan
+from trueup.core.errors import NotFound, StalePlan, UsageError
 from trueup.core.model import LOCAL, Key, Side
 from trueup.core.plan import Item, Plan
 from trueup.core.report import Report
@@ -33,6 +33,7 @@ from trueup.engine.state import State
 from trueup.engine.undo import undo
 from trueup.protocols import Source
 from trueup.targets import Spec
+from trueup.targets.datasets import Datasets, Layout
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
@@ -128,6 +129,29 @@ class Engine:
             UsageError: If there is none; with the nearest names.
         """
         return self._config.target(name)
+
+    @property
+    def layout(self) -> Layout:
+        """Where the datasets of all actors are.
+
+        Raises:
+            UsageError: If nobody has said so.
+        """
+        if self._config.datasets is None:
+            raise UsageError(
+                "nobody has said where datasets are",
+                why="no configuration here or above has a table [datasets]",
+                attempt="trueup init --dataset --remote s3://BUCKET/PREFIX",
+            )
+        return self._config.datasets
+
+    def dataset(self, actor_id: str, actor_name: str, *, delete_orphans: bool = False) -> Datasets:
+        """The dataset of one actor, configured as a target or not.
+
+        Raises:
+            UsageError: If nobody has said where datasets are, or id or name cannot be a part of a path.
+        """
+        return self.layout.actor(actor_id, actor_name, delete_orphans=delete_orphans)
 
     # -- the line ------------------------------------------------------------------------------------------------
 

@@ -241,6 +241,9 @@ class FileStore:
             os.close(fd)
 
     def _lock(self, holder: str) -> int:
+        if self._coming:
+            with place.translated(self.root):
+                os.makedirs(self.root, exist_ok=True)
         with (
             place.translated(f"{self.root}/{_LOCK}"),
             place.parent(self.root, _LOCK, create=True, mode=0o700) as (dir_fd, name),

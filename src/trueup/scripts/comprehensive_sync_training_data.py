@@ -1,0 +1,29 @@
+"""``comprehensive_sync_training_data.py ACTOR_ID ACTOR_NAME [--dry-run] [--delete-orphans]``: as `trueup sync dataset`.
+
+`trueup init --dataset` writes a file ``scripts/comprehensive_sync_training_data.py`` that calls this one.
+"""
+
+from __future__ import annotations
+
+import sys
+
+FILE = '''\
+"""Audit an actor's manifest, local files and remote copy, then sync everything: the same as `trueup sync dataset`."""
+
+from trueup.scripts.comprehensive_sync_training_data import main
+
+if __name__ == "__main__":
+    main()
+'''
+"""What is written into a project's own ``scripts``."""
+
+
+def main() -> None:
+    """Run it with the arguments of the process; exits with the exit codes of ``trueup``."""
+    from trueup.cli import root
+
+    root.main(["sync", "dataset", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()
