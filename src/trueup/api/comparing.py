@@ -58,9 +58,6 @@ class Comparison:
         }
         now_ns = job.ambient.clock.now_ns()
 
-        def identity(key: Key, side: Side, _: Entry | Recorded) -> Hashable:
-            return look.alike(key)[side]
-
         def record(key: Key, seen: Mapping[Side, Shown], act: Act) -> Record:
             source = act.source or LOCAL
             return datasets.entry_of(self.spec, key, seen, source, look.told(key, source), listed=listed)
@@ -71,7 +68,7 @@ class Comparison:
                 conflict = _newest(seen, now_ns)
             return tables[conflict]
 
-        return Method(tables[self.spec.conflict], identity, record, choose)
+        return Method(tables[self.spec.conflict], lambda side, _: side, record, choose, look.alike)
 
 
 def _newest(seen: Mapping[Side, Shown], now_ns: int) -> Conflict:

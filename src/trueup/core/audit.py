@@ -21,12 +21,14 @@ class Method:
     """How a kind compares its sides, and what it records."""
 
     table: Table
-    identity: Callable[[Key, Side, Entry | Recorded], Hashable]
-    """What makes two entries of different sides, under one key, the same content."""
+    identity: Callable[[Side, Entry | Recorded], Hashable]
+    """What makes two entries of different sides the same content."""
     record: Callable[[Key, Mapping[Side, Shown], Act], Record] | None = None
     """What an act records of an item; None for kinds that only remove records."""
     choose: Callable[[Key, Mapping[Side, Shown]], Table] | None = None
     """Another table for single items, over the same sides: a strategy that depends on the item, a person's decision."""
+    contents: Callable[[Key], Mapping[Side, Hashable]] | None = None
+    """In place of `identity`, where more is known of an item than its sides show: what each side holds of it."""
 
 
 def audit(items: Iterable[tuple[Key, Mapping[Side, Shown]]], method: Method) -> tuple[tuple[Item, ...], int]:
@@ -55,18 +57,19 @@ def decide(key: Key, seen: Mapping[Side, Shown], method: Method) -> Rule:
     """The table's rule for what the sides showed."""
     table = method.table if method.choose is None else method.choose(key, seen)
     shown = [seen.get(side) for side in table.sides]
+    contents = None if method.contents is None else method.contents(key)
     return table.decide(
         word(
-            [_content(key, side, one, method) for side, one in zip(table.sides, shown, strict=True)],
+            [_content(side, one, method, contents) for side, one in zip(table.sides, shown, strict=True)],
             damaged=[isinstance(one, Damaged) for one in shown],
             unknown=[isinstance(one, Unknown) for one in shown],
         )
     )
 
 
-def _content(key: Key, side: Side, shown: Shown, method: Method) -> Hashable | None:
+def _content(side: Side, shown: Shown, method: Method, contents: Mapping[Side, Hashable] | None) -> Hashable | None:
     if isinstance(shown, Entry | Recorded):
-        return method.identity(key, side, shown)
+        return method.identity(side, shown) if contents is None else contents[side]
     return None if shown is None else (side, "not comparable")
 
 

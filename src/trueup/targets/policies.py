@@ -71,7 +71,7 @@ def method(*, adopt: bool) -> Method:
     return Method(table(adopt=adopt), _identity, _recorded)
 
 
-def _identity(_: Key, __: Side, ___: Entry | Recorded) -> Hashable:
+def _identity(_: Side, __: Entry | Recorded) -> Hashable:
     return "present"
 
 
