@@ -6,7 +6,7 @@ objects read. A look that must not read (`Job.glance`) goes by size and time whe
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from trueup.core.audit import Method
@@ -104,7 +104,7 @@ class _Look:
         elif self.job.glance:
             self._believe_tokens()
             for side in CONTENT:
-                self._guess(side)
+                await self._guess(side)
         else:
             await self._read(LOCAL)
             await self._inspect_tokens()
@@ -232,15 +232,19 @@ class _Look:
 
     # -- not reading ---------------------------------------------------------------------------------------------
 
-    def _guess(self, side: Side) -> None:
-        """What is of the size and the time that are recorded is taken for what is recorded."""
-        for key, entry in self._entries(side).items():
-            here = self.told(key, side)
-            if "md5" in here or "blake3" in here:
-                continue
+    async def _guess(self, side: Side) -> None:
+        """What is of the size and the time that are recorded is taken for what is recorded.
+
+        Where no time is recorded, and another version was read before, it has changed since.
+        """
+        open_ = {
+            key: entry for key, entry in self._entries(side).items() if not {"md5", "blake3"} & {*self.told(key, side)}
+        }
+        changed = await self.job.ambient.threads(self.job.state.digested, self.number, side, list(open_))
+        for key, entry in open_.items():
             recorded = self.sights[MANIFEST].get(key)
             if isinstance(recorded, Recorded):
-                if self._matches(entry, recorded.record.fields, exact=side == LOCAL):
+                if self._matches(entry, recorded.record.fields, changed=key in changed, timed=side == LOCAL):
                     self.evidence[side].setdefault(key, {}).update(self.told(key, MANIFEST))
             elif side == REMOTE and self._size(LOCAL, key) == entry.content.size:
                 self.evidence[side].setdefault(key, {}).update(self.told(key, LOCAL))
@@ -249,11 +253,13 @@ class _Look:
         shown = self.sights[side].get(key)
         return shown.content.size if isinstance(shown, Entry) else None
 
-    def _matches(self, entry: Entry, fields: Mapping[str, object], *, exact: bool) -> bool:
+    def _matches(self, entry: Entry, fields: Mapping[str, object], *, changed: bool, timed: bool) -> bool:
         if datasets.size_of(fields) not in (None, entry.content.size):
             return False
         time = datasets.modified_of(fields)
-        return not exact or time is None or abs(time - entry.modified_ns / 1e9) <= _TIME_SECONDS
+        if time is None or not timed:
+            return not changed
+        return abs(time - entry.modified_ns / 1e9) <= _TIME_SECONDS
 
     # -- promises ------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
+
 from trueup.api.comparing import Comparison
 from trueup.core.audit import Method
 from trueup.core.check import Limits
@@ -108,18 +110,22 @@ def is_unknown(plan: Plan) -> bool:
     return plan.complete and not any(seen.items for seen in plan.observed.values()) and not plan.ancestors
 
 
-def refuse_unknown(spec: Datasets, plan: Plan) -> None:
+async def refuse_unknown(spec: Datasets, plan: Plan) -> None:
     """Refuse an actor of whom there is nothing.
 
     Raises:
         NotFound: If there is no manifest, and no file on either side.
     """
-    if is_unknown(plan) and not Path(spec.manifest).exists() and not Path(spec.local).exists():
+    if is_unknown(plan) and not await anyio.to_thread.run_sync(_has_a_place, spec):
         raise NotFound(
             f"there is no actor {spec.actor_id} {spec.actor_name}",
             why="no manifest, no local folder, nothing on the remote",
             attempt="look at the id and the name",
         )
+
+
+def _has_a_place(spec: Datasets) -> bool:
+    return Path(spec.manifest).exists() or Path(spec.local).exists()
 
 
 def actors(layout: Layout) -> Iterator[tuple[str, str] | TrueupError]:
@@ -270,7 +276,7 @@ async def comprehensive_sync(engine: Engine, spec: Datasets, *, dry_run: bool) -
     """
     if dry_run:
         plan = await engine.plan(spec)
-        refuse_unknown(spec, plan)
+        await refuse_unknown(spec, plan)
         return planned(plan)
     too_many = 0
 
@@ -282,7 +288,7 @@ async def comprehensive_sync(engine: Engine, spec: Datasets, *, dry_run: bool) -
 
     report = await engine.run(spec, confirm=confirm, command=COMMAND)
     if not too_many:
-        refuse_unknown(spec, report.plan)
+        await refuse_unknown(spec, report.plan)
         return done(report)
     synced = done(await engine.run(spec, select=lambda item: not removes(item), command=COMMAND))
     synced.errors.append(

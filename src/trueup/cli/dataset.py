@@ -100,7 +100,7 @@ async def _one(runner: Runner, spec: Datasets, wanted: Wanted) -> tuple[int, Syn
     words = _words(spec)
     if wanted.dry_run:
         plan = await runner.engine.plan(spec, select=wanted.selector)
-        refuse_unknown(spec, plan)
+        await refuse_unknown(spec, plan)
         refusals = runner.engine.refusals(plan, spec, allow=wanted.allow)
         present_plan(runner, plan, words, refusals)
         codes = [plan_exit_code(plan, drift=runner.session.quiet), EXIT_REFUSED if refusals else EXIT_OK]
@@ -117,7 +117,7 @@ async def _one(runner: Runner, spec: Datasets, wanted: Wanted) -> tuple[int, Syn
     except* PlanRefused as group:
         present_refused(runner, group, words)
         raise
-    refuse_unknown(spec, report.plan)
+    await refuse_unknown(spec, report.plan)
     return conclude(runner, report, words, shown=asked.shown), done(report)
 
 

@@ -100,7 +100,7 @@ def _survey(
             try:
                 plan = await runner.engine.plan(target.spec, verify=by_content, glance=not by_content)
                 if isinstance(target.spec, Datasets):
-                    refuse_unknown(target.spec, plan)
+                    await refuse_unknown(target.spec, plan)
             except* TrueupError:
                 runner.display.close()
                 if session.text:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from trueup.core.audit import audit
-from trueup.core.errors import StoreError
+from trueup.core.errors import StoreError, TrueupError
 from trueup.core.model import (
     OPAQUE_KINDS,
     Damaged,
@@ -25,6 +25,7 @@ from trueup.core.model import (
 )
 from trueup.core.plan import Item, Observed, Plan
 from trueup.core.table import Verb
+from trueup.engine.groups import ungrouped
 from trueup.engine.job import Audit, Job, Progress
 
 
@@ -50,9 +51,10 @@ async def audited(job: Job, how: Audit) -> Plan:
     async def look(side: Side) -> None:
         sights[side] = await _look(job, side)
 
-    async with anyio.create_task_group() as tasks:
-        for side in job.stores:
-            tasks.start_soon(look, side)
+    with ungrouped(TrueupError):
+        async with anyio.create_task_group() as tasks:
+            for side in job.stores:
+                tasks.start_soon(look, side)
     keys = {key for sight in sights.values() for key in sight.items}
     shown: dict[Side, Mapping[Key, Shown]] = {
         side: dict.fromkeys(keys, Unknown(sight.failed)) if sight.failed else sight.items

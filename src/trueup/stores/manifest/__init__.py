@@ -66,13 +66,14 @@ class ManifestStore(RecordStore):
 
     @property
     def head(self) -> Mapping[str, Any]:
-        """The fields at the top as they were last read. Blocks.
+        """The fields at the top as they were last read; none if there is no file. Blocks.
 
         Raises:
             ConfigError: If the file is no manifest.
         """
         with self._lock:
-            return self._refreshed().manifest.head
+            known = self._refreshed()
+            return {} if known.stamp is None else known.manifest.head
 
     @property
     def shape(self) -> str:
