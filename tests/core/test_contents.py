@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trueup.core.audit import Method, audit, decide
+from trueup.core.audit import Method, audit, judge
 from trueup.core.model import LOCAL, REMOTE, Content, Entry, Key, Kind, Token
 from trueup.core.table import Act, Rule, Table, Verb
 
@@ -14,13 +14,13 @@ ASKING, UPLOADING = Table((LOCAL, REMOTE), RULES), Table((LOCAL, REMOTE), RULES 
 
 def test_another_table_can_hold_for_single_items() -> None:
     method = Method(ASKING, lambda side, _: side, choose=lambda key, _: UPLOADING if key == "mine" else ASKING)
-    assert decide(Key("mine"), SEEN, method) is UPLOAD
-    assert decide(Key("other"), SEEN, method).reason == "differs"
+    assert judge(Key("mine"), SEEN, method).rule is UPLOAD
+    assert judge(Key("other"), SEEN, method).rule.reason == "differs"
 
 
 def test_contents_that_are_known_by_key_count_in_place_of_what_sides_show() -> None:
     known = {Key("same"): {LOCAL: 1, REMOTE: 1}, Key("other"): {LOCAL: 1, REMOTE: 2}}
     method = Method(ASKING, lambda *_: "not asked", contents=known.__getitem__)
-    items, agreed = audit([(Key("same"), SEEN), (Key("other"), SEEN)], method)
+    items, agreed = audit([judge(Key(name), SEEN, method) for name in ("same", "other")], method)
     assert [item.key for item in items] == ["other"]
     assert agreed == 1

@@ -39,7 +39,7 @@ _TIME_SECONDS = 0.001
 
 @dataclass(slots=True)
 class Comparison:
-    """`trueup.engine.job.Audit.complete` of a dataset."""
+    """`trueup.engine.job.Audit.compare` of a dataset."""
 
     spec: Datasets
     manifest: ManifestStore
@@ -240,11 +240,12 @@ class _Look:
         open_ = {
             key: entry for key, entry in self._entries(side).items() if not {"md5", "blake3"} & {*self.told(key, side)}
         }
+        timed = self.job.stores[side].properties.complete_rows  # else its times are a service's
         changed = await self.job.ambient.threads(self.job.state.digested, self.number, side, list(open_))
         for key, entry in open_.items():
             recorded = self.sights[MANIFEST].get(key)
             if isinstance(recorded, Recorded):
-                if self._matches(entry, recorded.record.fields, changed=key in changed, timed=side == LOCAL):
+                if self._matches(entry, recorded.record.fields, changed=key in changed, timed=timed):
                     self.evidence[side].setdefault(key, {}).update(self.told(key, MANIFEST))
             elif side == REMOTE and self._size(LOCAL, key) == entry.content.size:
                 self.evidence[side].setdefault(key, {}).update(self.told(key, LOCAL))

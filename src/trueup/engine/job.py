@@ -9,7 +9,7 @@ from types import MappingProxyType
 from trueup.core.audit import Method
 from trueup.core.check import Guard, Limits
 from trueup.core.model import Key, Shown, Side
-from trueup.core.plan import Item, Target
+from trueup.core.plan import Item, Step, Target
 from trueup.core.report import Outcome
 from trueup.core.strategy import Conflict, Policy
 from trueup.core.table import Verb
@@ -45,9 +45,11 @@ class Audit:
     method: Method
     record: Side
     """The side that records."""
-    complete: Callable[[Job, Sights], Awaitable[tuple[Sights, Method]]] | None = None
-    """Finds out what listings do not tell and the comparison needs: digests, usually. What it answers counts in place
-    of the listings and of `method`; the method's tables write no sides but those of `method`."""
+    complete: Callable[[Job, Sights], Awaitable[Sights]] | None = None
+    """Finds out what listings do not tell and the comparison needs: digests, usually."""
+    compare: Callable[[Job, Sights], Awaitable[tuple[Sights, Method]]] | None = None
+    """The same, where how to compare is found out with it: the method that it answers counts in place of `method`, and
+    writes no sides but those that `method` writes."""
 
     @property
     def writes(self) -> frozenset[Side]:
@@ -85,6 +87,8 @@ class Job:
     select: Callable[[Item], bool] | None = None
     """Which changes of the plan are wanted; None: all."""
     on_progress: Callable[[Progress], None] = lambda _: None
+    act: Callable[[Step], Awaitable[None]] | None = None
+    """Carries out a step that is no change of a side: stops a container, empties a cache."""
     audit: Audit | None = None
     """How sides that have no ancestor are compared, with a record; None: two sides with an ancestor."""
     draining: Callable[[], bool] = lambda: False

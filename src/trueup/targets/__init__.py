@@ -7,5 +7,7 @@ from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders
 from trueup.targets.policies import Policies
 
+__all__ = ["Datasets", "Environments", "Folders", "Policies", "Spec"]
+
 Spec = Folders | Policies | Environments | Datasets
 """A target of any kind, as it is configured."""
