@@ -321,7 +321,8 @@ async def test_a_manifest_that_cannot_be_written_fails_the_items_and_stops_nothi
 ) -> None:
     actor.put(actor.local, "a.png", "a")
 
-    def refused(*_: object) -> None:
+    def refused(store: ManifestStore, taken: Any) -> None:
+        taken.update(store._staged)
         from trueup.core.errors import AccessDenied
 
         raise AccessDenied("no permission")
@@ -338,11 +339,11 @@ async def test_an_entry_that_is_edited_during_the_run_stays(actor: Actor, monkey
     actor.spell({"a.png": "aba", "b.png": "aaa"})
     original = ManifestStore._write_staged
 
-    def edited(store: ManifestStore) -> None:
+    def edited(store: ManifestStore, taken: Any) -> None:
         monkeypatch.undo()
         text = actor.manifest.read_text()
         actor.manifest.write_text(text.replace('"filename": "a.png"', '"filename": "a.png", "caption": "mine"'))
-        original(store)
+        original(store, taken)
 
     monkeypatch.setattr(ManifestStore, "_write_staged", edited)
     report = await run(actor)

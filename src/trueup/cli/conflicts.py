@@ -33,11 +33,11 @@ from trueup.core.model import LOCAL, REMOTE, Entry, Key, Kind
 from trueup.core.plan import Item, Plan
 from trueup.core.report import combine, exit_code, plan_exit_code
 from trueup.core.strategy import Conflict
-from trueup.targets.datasets import Datasets
 from trueup.core.table import Verb
 from trueup.render.documents import summary_fields
 from trueup.render.tables import CONSEQUENCES, conflict_block, conflict_lines
 from trueup.render.text import line
+from trueup.targets.datasets import Datasets
 
 ANSWERS = {"local": Conflict.LOCAL_WINS, "remote": Conflict.REMOTE_WINS, "both": Conflict.BACKUP_BOTH}
 

@@ -56,6 +56,8 @@ class ManifestStore(RecordStore):
         self._filter = opening.filter
         self._new = Manifest(LISTED, dict(head or {}))
         self._lock = threading.RLock()
+        self._writing = threading.Lock()
+        """One flush at a time; what is staged meanwhile does not wait for it."""
         self._known: _Known | None = None
         self._live: dict[Key, Record] = {}
         """Entries with what is staged."""
@@ -182,14 +184,18 @@ class ManifestStore(RecordStore):
         await self._threads(self._flush)
 
     def _flush(self) -> None:
-        with self._lock:
+        with self._writing:
+            taken: dict[Key, Record | None] = {}
             try:
-                self._write_staged()
-            except StoreError:
-                self._known = None
-                raise
+                self._write_staged(taken)
             finally:
-                self._staged.clear()
+                with self._lock:
+                    for key, record in taken.items():
+                        if key in self._staged and self._staged[key] == record:
+                            del self._staged[key]
+                    if self._known is not None:
+                        self._take(self._known)
+            with self._lock:
                 refused, self._refused = sorted(self._refused), set()
             if refused:
                 raise PreconditionFailed(
@@ -197,23 +203,28 @@ class ManifestStore(RecordStore):
                     + (f" and {len(refused) - 3} more" if len(refused) > 3 else "")
                 )
 
-    def _write_staged(self) -> None:
+    def _write_staged(self, taken: dict[Key, Record | None]) -> None:
+        """Write what is staged now, and say what that was; what is staged meanwhile waits for the next time."""
         for _ in range(ATTEMPTS):
             try:
                 now = self._load()
             except ConfigError as error:
+                taken.update(self._staged)
                 raise Corrupt(error.what, why=error.why, attempt=error.attempt) from error
-            if self._known is not None and now.digest == self._known.digest:
-                now = replace(now, manifest=self._known.manifest)
-            else:
-                self._take(now)
-            if not self._staged or self._replaced(now):
+            with self._lock:
+                if self._known is not None and now.digest == self._known.digest:
+                    now = replace(now, manifest=self._known.manifest)
+                else:
+                    self._take(now)
+                taken.clear()
+                taken.update(self._staged)
+            if not taken or self._replaced(now, taken):
                 return
         raise StoreError(f"{self._path} is being changed all the time", attempt="run this again in a moment")
 
-    def _replaced(self, now: _Known) -> bool:
+    def _replaced(self, now: _Known, taken: Mapping[Key, Record | None]) -> bool:
         """Put the new text in place of the version that was read just now; False if that is there no more."""
-        manifest = now.manifest.changed(self._staged, self._live)
+        manifest = now.manifest.changed(taken)
         raw = manifest.rendered()
         temporary = self._path.with_name(f".{self._path.name}.{self._unique()}{_TEMPORARY}")
         try:
@@ -233,7 +244,8 @@ class ManifestStore(RecordStore):
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise self._translated(error) from error
-        self._known = _Known(_stamped(status), blake3(raw).digest(), manifest)
+        with self._lock:
+            self._known = _Known(_stamped(status), blake3(raw).digest(), manifest)
         return True
 
     async def clean(self) -> list[str]:

@@ -80,11 +80,17 @@ class Manifest:
         ]
         return f"{opening}\n" + ",\n".join(lines) + f"\n{self.indent}{closing}"
 
-    def changed(self, staged: Mapping[Key, Record | None], live: Mapping[Key, Record]) -> Manifest:
-        """The manifest with these entries, of which some are new; all others are written as they were found."""
-        texts = {key: text for key, text in self.texts.items() if key not in staged}
-        found = {key: fields for key, fields in self.found.items() if key not in staged}
-        return replace(self, entries=dict(live), found=found, texts=texts)
+    def changed(self, changes: Mapping[Key, Record | None]) -> Manifest:
+        """The manifest with some entries changed or (None) removed; all others are written as they were found."""
+        entries = dict(self.entries)
+        for key, record in changes.items():
+            if record is None:
+                entries.pop(key, None)
+            else:
+                entries[key] = record
+        texts = {key: text for key, text in self.texts.items() if key not in changes}
+        found = {key: fields for key, fields in self.found.items() if key not in changes}
+        return replace(self, entries=entries, found=found, texts=texts)
 
     def _text(self, fields: Mapping[str, Any]) -> str:
         """An entry. The encoder's own indentation takes ten times as long."""
