@@ -16,7 +16,7 @@ from trueup.api.datasets import actors, done, needless, planned
 from trueup.config import Config
 from trueup.core.check import Guard
 from trueup.core.errors import ConfigError, NotFound, PlanRefused, TrueupError, UsageError
-from trueup.core.model import LOCAL, Key
+from trueup.core.model import LOCAL, Fingerprint, Key, Side
 from trueup.core.plan import Plan
 from trueup.core.report import Ending, Report
 from trueup.core.strategy import Conflict
@@ -284,7 +284,7 @@ async def test_verification_finds_what_size_and_time_hide(actor: Actor) -> None:
         assert number is not None
         entry = await job.stores[LOCAL].stat(Key("b.png"))
         assert entry is not None
-        wrong = digests.Fingerprint(digests.ALGORITHM, "0" * 96)
+        wrong = Fingerprint(digests.ALGORITHM, "0" * 96)
         await job.ambient.threads(job.state.cache_digests, number, LOCAL, [(Key("b.png"), entry.token, wrong)])
     plan = await look(actor, verify=True)
     (item,) = plan.items
@@ -304,7 +304,7 @@ async def test_a_verification_that_was_stopped_goes_on(actor: Actor, reads: list
             entry = await job.stores[LOCAL].stat(Key(f"{n}.png"))
             assert entry is not None
             entries[Key(f"{n}.png")] = entry
-        await digests.read(job, number, LOCAL, entries, shelf=digests.Side("verify local"))
+        await digests.read(job, number, LOCAL, entries, shelf=Side("verify local"))
     reads.clear()
     assert not (await look(actor, verify=True)).items
     assert len(reads) == 2 + 5
@@ -430,7 +430,7 @@ async def test_the_call_answers_with_exactly_the_eight_keys(actor: Actor, config
     answer = await datasets.comprehensive_sync(ID, NAME, config=config)
     assert list(answer) == KEYS
     assert answer == expected
-    nothing = dict.fromkeys(KEYS, 0) | {"errors": []}
+    nothing: dict[str, object] = dict.fromkeys(KEYS, 0) | {"errors": []}
     assert await datasets.comprehensive_sync(ID, NAME, config=config) == nothing
 
 

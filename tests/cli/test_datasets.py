@@ -154,7 +154,7 @@ def test_twenty_actors_at_once(home: Home, actor: Actor) -> None:
 def test_all_asks_for_each_that_loses_something(home: Home, actor: Actor) -> None:
     actor.record({})
     actor.put(actor.local, "a.png", "x")
-    assert home("sync", "dataset", "--all", "--delete-orphans", code=64)
+    home("sync", "dataset", "--all", "--delete-orphans", code=64)
     assert list(files(actor.local)) == ["a.png"]
     home("sync", "dataset", "--all", "--delete-orphans", "--yes")
     assert files(actor.local) == {}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trueup.core.errors import UsageError
-from trueup.core.model import LOCAL, REMOTE, Content, Entry, Key, Kind, Record, Recorded, Side, Token
+from trueup.core.model import LOCAL, REMOTE, Content, Entry, Key, Kind, Record, Recorded, Shown, Side, Token
 from trueup.core.strategy import Conflict
 from trueup.core.table import Standing, Verb, words
 from trueup.targets.datasets import (
@@ -195,7 +195,7 @@ def test_a_changed_entry_keeps_what_nobody_here_knows_and_no_digest_of_other_con
         "etag": OTHER,
         "size_bytes": 9,
     }
-    seen = {MANIFEST: Recorded(Token("v"), Record.of(old)), REMOTE: FILE}
+    seen: dict[Side, Shown] = {MANIFEST: Recorded(Token("v"), Record.of(old)), REMOTE: FILE}
     fields = entry_of(SPEC, Key("a"), seen, REMOTE, {"md5": MD5}, listed=True).fields
     assert fields["caption"] == "a cup"
     assert fields["md5_hash"] == fields["etag"] == MD5

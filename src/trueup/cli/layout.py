@@ -10,12 +10,20 @@ from trueup.cli.init import quoted, relative, validate, write
 from trueup.core.errors import UsageError
 from trueup.render.names import printable
 from trueup.render.text import line
-from trueup.scripts.comprehensive_sync_training_data import FILE
 from trueup.targets.datasets import ACTOR_ID, ACTOR_NAME
 
 LOCAL = f"data/actors/{ACTOR_NAME}/training_data/"
 MANIFEST = f"data/actor_manifests/{ACTOR_ID}_manifest.json"
 SCRIPT = Path("scripts/comprehensive_sync_training_data.py")
+FILE = '''\
+"""Audit an actor's manifest, local files and remote copy, then sync everything: the same as `trueup sync dataset`."""
+
+from trueup.scripts.comprehensive_sync_training_data import main
+
+if __name__ == "__main__":
+    main()
+'''
+"""What is written into a project's own ``scripts``."""
 
 
 def write_layout(session: Session, folder: Path, local: str | None, remote: str | None, *, force: bool) -> None:

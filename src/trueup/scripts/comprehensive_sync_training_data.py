@@ -7,16 +7,6 @@ from __future__ import annotations
 
 import sys
 
-FILE = '''\
-"""Audit an actor's manifest, local files and remote copy, then sync everything: the same as `trueup sync dataset`."""
-
-from trueup.scripts.comprehensive_sync_training_data import main
-
-if __name__ == "__main__":
-    main()
-'''
-"""What is written into a project's own ``scripts``."""
-
 
 def main() -> None:
     """Run it with the arguments of the process; exits with the exit codes of ``trueup``."""
