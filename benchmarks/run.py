@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bucket_rows
+import dataset_rows
 import rows
 from ground import Bench
 from machine import describe
 from table import page, section
 
-ROWS = rows.ROWS | bucket_rows.ROWS
+ROWS = rows.ROWS | bucket_rows.ROWS | dataset_rows.ROWS
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from trueup.config.document import Document
 from trueup.config.problems import Origin, Problem, dotted, nearest, shown, worded
 from trueup.config.secret import Place
-from trueup.config.settings import BUCKET, KINDS, NAME, RESERVED, Setting
+from trueup.config.settings import BUCKET, DATASETS, KINDS, LAYOUT, NAME, RESERVED, Setting
 from trueup.config.values import Wrong
 
 Path = tuple[str, ...]
@@ -64,15 +64,18 @@ class Reader:
         )
 
     def _sections(self, table: Mapping[str, Any], above: Path, profile: str, also: str = "") -> Values:
-        """``targets`` and ``buckets``, of the file itself or of a profile."""
+        """``targets``, ``buckets`` and ``datasets``, of the file itself or of a profile."""
         found: Values = {}
         sections: dict[str, Callable[[Path, Any, Path, str], Values]] = {
             "targets": self._target,
             "buckets": self._bucket,
         }
         for section, content in table.items():
+            if section == DATASETS:
+                found |= self._layout(content, (*above, section), profile)
+                continue
             if section not in sections:
-                self._unknown((*above, section), [*sections, also] if also else sections)
+                self._unknown((*above, section), [*sections, DATASETS, also] if also else [*sections, DATASETS])
                 continue
             for name, value in self._table(content, (*above, section)).items():
                 where = (*above, section, name)
@@ -98,6 +101,11 @@ class Reader:
                 return found
         settings = {name: setting for kind in KINDS.values() for name, setting in kind.items()}
         return found | self._settings(table, settings, path, where, profile, also="kind")
+
+    def _layout(self, value: Any, where: Path, profile: str) -> Values:
+        """A table of its own: its path is one name, those of its settings are two."""
+        found = {(DATASETS,): Found(None, self._document.origin(where, profile=profile))}
+        return found | self._settings(self._table(value, where), LAYOUT, (DATASETS,), where, profile)
 
     def _bucket(self, path: Path, value: Any, where: Path, profile: str) -> Values:
         table = {"url": value} if isinstance(value, str) else self._table(value, where)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trueup.config import values
-from trueup.config.settings import BUCKET, KINDS, NAME, RESERVED, VARIABLES, Setting
+from trueup.config.settings import BUCKET, DATASETS, KINDS, LAYOUT, NAME, RESERVED, VARIABLES, Setting
 from trueup.config.values import plain
 
 
@@ -28,6 +28,7 @@ def schema() -> dict[str, Any]:
             "propertyNames": {"pattern": f"^{NAME.pattern}$"},
             "additionalProperties": {"anyOf": [BUCKET["url"].form.schema, {"$ref": "#/$defs/bucket"}]},
         },
+        DATASETS: _object(_properties(LAYOUT)) | {"description": "Where the datasets of all actors are."},
     }
     profiles = {
         "type": "object",
@@ -51,7 +52,8 @@ def reference() -> str:
 
 def _reference() -> Iterator[str]:
     for title, settings in [(f"Targets of kind `{kind}`", table) for kind, table in KINDS.items()] + [
-        ("Buckets", BUCKET)
+        ("Buckets", BUCKET),
+        ("Datasets", LAYOUT),
     ]:
         yield from (f"### {title}", "", "| setting | must be | default | |", "|---|---|---|---|")
         for name, setting in settings.items():

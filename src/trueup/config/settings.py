@@ -10,7 +10,7 @@ from trueup.config import values
 from trueup.config.values import Form
 from trueup.core.check import Limits
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
-from trueup.targets import environments, folders, policies
+from trueup.targets import datasets, environments, folders, policies
 
 NAME = re.compile(r"\w[\w.@-]*")
 """Of targets, buckets and profiles: they are typed as arguments and are parts of dotted names."""
@@ -104,10 +104,37 @@ ENVIRONMENTS: Mapping[str, Setting] = {
     ),
 }
 
+DATASET: Mapping[str, Setting] = {
+    "actor_id": Setting(values.ACTOR, "Id of the actor; a part of paths.", required=True),
+    "actor_name": Setting(values.ACTOR, "Name of the actor: its id, or beginning with the id and `_`.", required=True),
+    "delete_orphans": Setting(
+        values.SWITCH, "Whether what the manifest does not name goes to the trash.", default=False
+    ),
+}
+
+LAYOUT: Mapping[str, Setting] = {
+    "local": Setting(values.template(urls=False), "Folder of an actor's files.", required=True),
+    "remote": Setting(
+        values.template(urls=True), "The other copy: a path, a URL, or a name of [buckets].", required=True
+    ),
+    "manifest": Setting(values.template(urls=False), "The manifest of an actor, a JSON file.", required=True),
+    "conflict": Setting(
+        values.one_of(Conflict, without=(Conflict.BACKUP_BOTH,)),
+        "Who wins where both copies differ and neither is as recorded.",
+        _POLICY.conflict,
+    ),
+    "max_delete": Setting(values.LIMITS, "A run that would delete more is refused.", Limits()),
+}
+"""The table `[datasets]`: where the datasets of all actors are."""
+
+DATASETS = "datasets"
+"""The name of that table."""
+
 KINDS: Mapping[str, Mapping[str, Setting]] = {
     folders.KIND: FOLDER,
     policies.KIND: POLICIES,
     environments.KIND: ENVIRONMENTS,
+    datasets.KIND: DATASET,
 }
 """The settings of each kind of target, `kind` itself apart."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -14,11 +14,13 @@ from trueup.config.problems import nearest, shown, worded
 from trueup.config.secret import WAYS, Place, Secret, absolute
 from trueup.core.check import Limits
 from trueup.core.urls import holds_password
+from trueup.targets.datasets import ACTOR_ID, ACTOR_NAME, unsafe
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?((?:[kKmMgGtT]i?)?[bB])")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
+_MARK = re.compile(r"\{[^}]*\}")
 _TEXT = {"type": "string", "minLength": 1}
 _TEXTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
 
@@ -50,9 +52,9 @@ class Form:
         return self.read(_number(text) if self.number else text, place)
 
 
-def one_of(choices: type[StrEnum]) -> Form:
+def one_of(choices: type[StrEnum], *, without: Collection[StrEnum] = ()) -> Form:
     """A word out of a closed set."""
-    names = [choice.value for choice in choices]
+    names = [choice.value for choice in choices if choice not in without]
 
     def read(value: object, _: Place) -> StrEnum:
         if value not in names:
@@ -191,6 +193,31 @@ def location(*, buckets: bool) -> Form:
     return Form(read, "a path, a URL, or bucket:NAME/..." if buckets else "a path or a URL", _TEXT)
 
 
+def template(*, urls: bool) -> Form:
+    """A place of each actor: a path, or where wanted a URL, with the actor's id or name in it."""
+    inner = location(buckets=True) if urls else Form(_read_folder, "")
+
+    def read(value: object, place: Place) -> str:
+        text: str = inner.read(value, place)
+        marks = set(_MARK.findall(text))
+        if foreign := sorted(marks - {ACTOR_ID, ACTOR_NAME}):
+            raise Wrong(f"there is no {foreign[0]}")
+        if not marks:
+            raise Wrong(f"without {ACTOR_ID} or {ACTOR_NAME} all actors would share it")
+        return text + "/" if isinstance(value, str) and value.endswith("/") and not text.endswith("/") else text
+
+    what = "a path, a URL, or bucket:NAME/..." if urls else "a path"
+    return Form(read, f"{what}, with {ACTOR_ID} or {ACTOR_NAME} in it", _TEXT)
+
+
+def _read_actor(value: object, _: Place) -> str:
+    if not isinstance(value, str):
+        raise Wrong("in quotes, so that its zeros count" if isinstance(value, int) else "")
+    if why := unsafe(value):
+        raise Wrong(why)
+    return value
+
+
 def _read_url(value: object, place: Place) -> str:
     text: str = _read_text(value, place)
     if holds_password(text):
@@ -255,6 +282,7 @@ PATTERNS = Form(_read_patterns, "a pattern, or a list of patterns, as in .gitign
 FOLDER = Form(_read_folder, "a folder", _TEXT)
 FILE = Form(_read_folder, "a file", _TEXT)
 FOLDERS = Form(_read_folders, "a folder, or a list of folders", _TEXTS)
+ACTOR = Form(_read_actor, "text that can be a part of a path", _TEXT)
 URL = Form(_read_url, "an http:// or https:// URL", {"type": "string", "pattern": "^https?://[^/]"})
 SECRET = Form(
     _read_secret,
