@@ -37,6 +37,8 @@ from trueup.targets import Spec
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
 
+    from trueup.api.catalogues import Catalogue
+
 Select = Callable[[Item], bool]
 """Says of a change of the plan whether it is wanted."""
 
@@ -225,6 +227,12 @@ class Engine:
         record = await self.record(run_name)
         job = replace(await self._planned_job(record.plan, allow), command=command)
         return await undo(record, job, confirm=confirm)
+
+    def models(self) -> Catalogue:
+        """What AI providers list, and the catalogue of it."""
+        from trueup.api.catalogues import Catalogue  # an HTTP client that folders need not load
+
+        return Catalogue(self._config, self._directory, self._ambient)
 
     # -- memory --------------------------------------------------------------------------------------------------
 

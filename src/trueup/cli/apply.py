@@ -82,4 +82,6 @@ def words_for(runner: Runner, plan: Plan) -> Words:
     """How the target of a plan is typed."""
     if plan.target.name in runner.engine.targets:
         return Words(quote(plan.target.name))
+    if LOCAL not in plan.target.locations:  # a kind whose commands name no folders
+        return Words(plan.target.kind)
     return Words(f"{AD_HOC} {quote(plan.target.locations[LOCAL])} {quote(plan.target.locations[REMOTE])}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders
+from trueup.targets.models import Models
 from trueup.targets.policies import Policies
 
-Spec = Folders | Policies | Environments
+Spec = Folders | Policies | Environments | Models
 """A target of any kind, as it is configured."""
