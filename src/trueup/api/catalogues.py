@@ -11,9 +11,10 @@ from pathlib import Path
 
 import anyio
 
+from trueup.api.alerts import tell
 from trueup.config import Config
 from trueup.config.load import ProviderSettings
-from trueup.core.errors import UsageError
+from trueup.core.errors import TrueupError, UsageError
 from trueup.core.model import Key, Kind, Record, Row, Side, Token, key_bytes
 from trueup.core.plan import Plan
 from trueup.core.report import Report, Status
@@ -117,9 +118,7 @@ class Catalogue:
         env: The environment, where credentials are looked for; None: the process's own.
     """
 
-    def __init__(
-        self, config: Config, directory: Path, ambient: Ambient, env: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, config: Config, directory: Path, ambient: Ambient, env: Mapping[str, str] | None = None) -> None:
         self._config = config
         self._ambient = ambient
         self._env = os.environ if env is None else env
@@ -237,7 +236,26 @@ class Catalogue:
             if answer.listing is None:
                 continue
             error = answer.error or ("The catalogue could not be written" if answer.id in failed else "")
+            if answer.guard is Guard.SHRINK:  # it stays due, so that the same command with --allow asks again
+                error = f"{answer.held} models vanished at once"
             await self._ambient.threads(self._attempted, answer, survey.at_ns, error)
+
+    async def last_change(self) -> int:
+        """The number of the latest change in the log."""
+        return await self._ambient.threads(self.library.last_change)
+
+    async def tell(self, survey: Survey, *, after_n: int) -> list[TrueupError]:
+        """Deliver the alerts that are due.
+
+        Args:
+            survey: Whose models.
+            after_n: The last change before this run.
+
+        Returns:
+            Why deliveries failed.
+        """
+        accounts = frozenset(answer.id for answer in survey.answers)
+        return await tell(self._config.alerts.values(), self.library, self._ambient, accounts=accounts, after_n=after_n)
 
     def _attempted(self, answer: Answer, at_ns: int, error: object) -> None:
         models_seen = None if error else len(answer.entries)
@@ -287,9 +305,7 @@ def _record(entry: Entry) -> Record:
 
 def _failed(report: Report) -> frozenset[str]:
     """The accounts of which something could not be written."""
-    return frozenset(
-        parts_of(outcome.key)[0] for outcome in report.outcomes if outcome.status is not Status.DONE
-    )
+    return frozenset(parts_of(outcome.key)[0] for outcome in report.outcomes if outcome.status is not Status.DONE)
 
 
 def changed_accounts(plan: Plan) -> frozenset[str]:

@@ -124,7 +124,9 @@ PROVIDER: Mapping[str, Setting] = {
     "api_key": Setting(values.SECRET, "The key. Without it: the environment variable that the vendor's tools read."),
     "organization": Setting(values.TEXT, "The organisation that is asked for, where one key has several."),
     "fresh": Setting(
-        values.duration(zero=True), "Seconds for which a list counts as fresh; `--force` asks all the same.", 12 * 3600.0
+        values.duration(zero=True),
+        "For how long a list counts as fresh; `--force` asks all the same.",
+        12 * 3600.0,
     ),
 }
 

@@ -219,7 +219,7 @@ def _read_secret(value: object, place: Place) -> Secret:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Where an alert goes: ``webhook`` (a URL), ``webhook_env`` (the variable that holds one), ``file``, ``command``."""
+    """Where an alert goes: ``webhook`` (a URL), ``webhook_env`` (a variable that holds one), ``file``, ``command``."""
 
     how: str
     what: str | tuple[str, ...]

@@ -50,9 +50,7 @@ class CatalogueStore(RecordStore):
         with reading(self._path) as connection:
             if connection is None:
                 return {}
-            rows = connection.execute(
-                "SELECT account, id, record FROM models WHERE state != ?", (REMOVED,)
-            ).fetchall()
+            rows = connection.execute("SELECT account, id, record FROM models WHERE state != ?", (REMOVED,)).fetchall()
         return {
             key_of(account, model): Record(text)
             for account, model, text in rows

@@ -98,18 +98,24 @@ class Library:
     def accounts(self) -> list[AccountState]:
         """Every account that was ever asked, by provider; of one provider, the latest success first."""
         with reading(self._path) as connection:
-            rows = [] if connection is None else connection.execute(
-                "SELECT account, provider, base_url, attempt_ns, success_ns, failing_ns, error FROM accounts"
-                " ORDER BY provider, coalesce(success_ns, 0) DESC, attempt_ns DESC"
-            ).fetchall()
+            rows = (
+                []
+                if connection is None
+                else connection.execute(
+                    "SELECT account, provider, base_url, attempt_ns, success_ns, failing_ns, error FROM accounts"
+                    " ORDER BY provider, coalesce(success_ns, 0) DESC, attempt_ns DESC"
+                ).fetchall()
+            )
         return [AccountState(*row) for row in rows]
 
     def models(self, accounts: Collection[str] | None = None, *, removed: bool = False) -> list[Model]:
         """The models of some accounts, or of all, by account and id."""
         with reading(self._path) as connection:
-            rows = [] if connection is None else connection.execute(
-                "SELECT account, id, state, record FROM models ORDER BY account, id"
-            ).fetchall()
+            rows = (
+                []
+                if connection is None
+                else connection.execute("SELECT account, id, state, record FROM models ORDER BY account, id").fetchall()
+            )
         found = (Model(account, model, state, Record(text)) for account, model, state, text in rows)
         return [
             model
@@ -120,22 +126,30 @@ class Library:
     def at(self, ns: int, accounts: Collection[str] | None = None) -> list[Model]:
         """The models as they were recorded at a moment."""
         with reading(self._path) as connection:
-            rows = [] if connection is None else connection.execute(
-                "SELECT account, id, state, record, at_ns FROM versions WHERE n IN"
-                " (SELECT max(n) FROM versions WHERE at_ns <= ? GROUP BY account, id) ORDER BY account, id",
-                (ns,),
-            ).fetchall()
+            rows = (
+                []
+                if connection is None
+                else connection.execute(
+                    "SELECT account, id, state, record, at_ns FROM versions WHERE n IN"
+                    " (SELECT max(n) FROM versions WHERE at_ns <= ? GROUP BY account, id) ORDER BY account, id",
+                    (ns,),
+                ).fetchall()
+            )
         found = (Model(account, model, state, Record(text), at) for account, model, state, text, at in rows)
         return [m for m in found if m.state != REMOVED and (accounts is None or m.account in accounts)]
 
     def changes(self, *, after_ns: int = 0, until_ns: int | None = None, after_n: int = 0) -> list[Logged]:
         """Changes in the order in which they were logged."""
         with reading(self._path) as connection:
-            rows = [] if connection is None else connection.execute(
-                "SELECT n, at_ns, account, id, kind, fact, old, new, detail FROM changes"
-                " WHERE at_ns > ? AND at_ns <= ? AND n > ? ORDER BY n",
-                (after_ns, until_ns if until_ns is not None else 2**62, after_n),
-            ).fetchall()
+            rows = (
+                []
+                if connection is None
+                else connection.execute(
+                    "SELECT n, at_ns, account, id, kind, fact, old, new, detail FROM changes"
+                    " WHERE at_ns > ? AND at_ns <= ? AND n > ? ORDER BY n",
+                    (after_ns, until_ns if until_ns is not None else 2**62, after_n),
+                ).fetchall()
+            )
         return [Logged(*row[:6], *map(json.loads, row[6:])) for row in rows]
 
     def last_change(self) -> int:

@@ -48,7 +48,8 @@ def account(
         return Skipped(provider.name, "not in production" if production else "only when it is asked for")
     base_url = configured.base_url or _base_url(provider, env)
     if base_url.startswith("$"):
-        return Skipped(provider.name, f"no address: set {base_url[1:]}")
+        where = base_url[1:] or f"base_url of [providers.{provider.name}]"
+        return Skipped(provider.name, f"no address: set {where}")
     key = ""
     if provider.key != "none":
         if configured.api_key is not None:

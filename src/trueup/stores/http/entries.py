@@ -49,7 +49,7 @@ def entry(provider: Provider, raw: Mapping[str, Any], details: Sequence[tuple[st
         ValueError: If it has no usable id.
     """
     model = identifier(provider, raw)
-    facts, sources = _facts(provider, raw), {}
+    facts = _facts(provider, raw)
     sources = dict.fromkeys(facts, "native")
     conflicts: dict[str, list[tuple[str, Any]]] = {}
     for path, more in details:
@@ -58,18 +58,23 @@ def entry(provider: Provider, raw: Mapping[str, Any], details: Sequence[tuple[st
                 facts[name], sources[name] = value, path
             elif facts[name] != value:
                 conflicts.setdefault(name, []).append((path, value))
+    _infer(provider, model, facts, sources)
+    whole = dict(raw) | ({"details": {path: dict(more) for path, more in details}} if details else {})
+    return Entry(model, facts, sources, conflicts, whole, _hash(provider, facts, whole))
+
+
+def _infer(provider: Provider, model: str, facts: dict[str, Any], sources: dict[str, str]) -> None:
+    """Add what follows from other facts, and what the vendor says of the family. Nothing replaces what is listed."""
+    if isinstance(modalities := facts.get("input_modalities"), list):
+        words = [str(one).lower() for one in modalities]
+        for name, value in (("vision", "image" in words), ("multimodal", len(words) > 1)):
+            if name not in facts:
+                facts[name], sources[name] = value, sources["input_modalities"]
     for rule in provider.rules:
         if re.search(rule.match, model):
             for name, value in rule.facts.items():
                 if name not in facts:
                     facts[name], sources[name] = value, "rule"
-    if "multimodal" not in facts and isinstance(modalities := facts.get("input_modalities"), list):
-        facts["multimodal"], sources["multimodal"] = len(modalities) > 1, sources["input_modalities"]
-    if "vision" not in facts and isinstance(modalities := facts.get("input_modalities"), list):
-        facts["vision"] = "image" in [str(one).lower() for one in modalities]
-        sources["vision"] = sources["input_modalities"]
-    whole = dict(raw) | ({"details": {path: dict(more) for path, more in details}} if details else {})
-    return Entry(model, facts, sources, conflicts, whole, _hash(provider, facts, whole))
 
 
 def identifier(provider: Provider, raw: object) -> str:

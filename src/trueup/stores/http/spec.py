@@ -158,22 +158,18 @@ def _built(form: type[Any], table: object, where: str) -> Any:
         raise Malformed(f"{where}: {error}") from error
 
 
+_FORMS: Mapping[str, type | tuple[type, ...]] = {"str": str, "int": int, "bool": bool}
+
+
 def _fits(value: object, kind: str) -> bool:
-    match kind:
-        case "str":
-            return isinstance(value, str)
-        case "int":
-            return type(value) is int
-        case "bool":
-            return isinstance(value, bool)
-        case "tuple[str, ...]":
-            return isinstance(value, tuple) and all(isinstance(part, str) for part in value)
-        case "Mapping[str, str]":
-            return isinstance(value, Mapping) and all(isinstance(part, str) for part in value.values())
-        case _ if kind.startswith("tuple"):
-            return isinstance(value, tuple)
-        case _:
-            return True
+    if kind in _FORMS:
+        return isinstance(value, _FORMS[kind]) and isinstance(value, bool) == (kind == "bool")
+    if kind.startswith("tuple"):
+        texts = kind != "tuple[str, ...]" or (isinstance(value, tuple) and all(isinstance(one, str) for one in value))
+        return isinstance(value, tuple) and texts
+    if kind == "Mapping[str, str]":
+        return isinstance(value, Mapping) and all(isinstance(one, str) for one in value.values())
+    return True
 
 
 def _check(provider: Provider) -> None:
