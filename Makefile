@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
+MAPLE := 0.0.2
 AZURITE := .azurite/.installed-3.37.0
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix azurite docs bench blackbox compare simulate mutants clean
+.PHONY: help demo test check fix azurite engine docs bench blackbox compare simulate mutants clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -21,6 +22,7 @@ demo: $(BASE) ## See it work, on throw-away folders and a throw-away bucket
 
 test: $(DEV) ## Run the tests; core must be covered to the last branch
 	@$(MAKE) -s azurite || { [ "$$CI" != true ] && echo 'Its tests are skipped.' >&2; }
+	@$(MAKE) -s engine || { [ "$$CI" != true ] && echo 'Its tests are skipped.' >&2; }
 	$(BIN)/pytest tests/core --numprocesses=auto --cov=trueup.core --cov-report=
 	$(BIN)/coverage report --include='src/trueup/core/*' --fail-under=100
 	$(BIN)/pytest --ignore=tests/core --numprocesses=auto --dist=worksteal
@@ -37,6 +39,11 @@ fix: $(DEV) ## Repair what ruff can repair, and format
 	$(BIN)/ruff format
 
 azurite: $(AZURITE) ## Install the emulator of Azure Blob Storage that the tests use; they do without if that fails
+
+engine: ## Install the container engine that the tests use, and busybox for its images; they do without if that fails
+	@for program in dockerd busybox; do command -v $$program >/dev/null || missing=1; done; \
+		[ -z "$$missing" ] || { $(INSTALL) docker.io busybox-static; } \
+		|| { echo 'Docker could not be installed. Type: sudo apt-get install docker.io busybox-static' >&2; exit 1; }
 
 docs: $(DEV) ## Write what the documentation takes from the code: reference, output, picture, probes
 	$(BIN)/python docs/generate.py
@@ -72,9 +79,11 @@ $(BASE): pyproject.toml | $(BIN)/pip
 	@$(PIP) --editable '.[demo]' || { $(PIP) --editable . && echo 'Without the S3 server.' >&2; }
 	@touch $@
 
+# MAPLE writes the registries of the tests. What writes them needs none of its many dependencies.
 $(DEV): pyproject.toml | $(BIN)/pip
 	@echo "Installing trueup and its development tools into $(VENV) ..."
 	@$(PIP) --editable '.[dev]'
+	@$(PIP) --no-deps maple-robotics==$(MAPLE)
 	@touch $(BASE) $@
 
 $(AZURITE):

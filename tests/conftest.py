@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -49,6 +50,24 @@ def strong_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def weak_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that ignores every condition."""
     yield from _served(engines.rclone_s3, tmp_path_factory.mktemp("weak"))
+
+
+@pytest.fixture(scope="session")
+def container_engine() -> Iterator[engines.DockerEngine]:
+    """A real Docker Engine, without images."""
+    # Its sockets lie deep in its folder, and a socket's path has 107 bytes at most.
+    with TemporaryDirectory(prefix="trueup-") as directory:
+        engine = engines.docker_engine(Path(directory))
+        try:
+            engine.start()
+        except engines.Missing as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(str(error))
+        try:
+            yield engine
+        finally:
+            engine.stop()
 
 
 def _served(engine: Callable[[Path], engines.S3Server], directory: Path) -> Iterator[Service]:

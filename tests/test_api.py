@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 from tests.engine.pair import LOCAL, REMOTE, Pair, reasons
 
-from trueup.core.codec import plan_from_json, plan_to_json, report_from_json, report_to_json
+from trueup.core.codec import CodecError, plan_from_json, plan_to_json, report_from_json, report_to_json
 from trueup.core.errors import NotFound, PreconditionFailed, StalePlan, StoreError, Unaddressable, UsageError
 from trueup.core.model import Key, key_from_bytes
 from trueup.core.plan import Plan
@@ -155,6 +156,19 @@ async def test_a_plan_cannot_reach_outside_its_folders(pair: Pair) -> None:
     assert (pair.base / "secret").read_text() == "keys"
     live = {name: seen for name, seen in pair.everything().items() if "/.trueup" not in name}
     assert live == {name: seen for name, seen in before.items() if "/.trueup" not in name}
+
+
+async def test_a_plan_with_a_step_that_its_item_does_not_show_is_refused(pair: Pair) -> None:
+    """By the engine, too, wherever the plan comes from."""
+    pair.write(pair.local, "a", "one")
+    pair.write(pair.local, "b", "two")
+    plan = await pair.plan()
+    first, second = plan.items
+    forged = replace(plan, items=(replace(first, steps=(*first.steps, *second.steps)),))
+    async with pair.engine() as engine:
+        with pytest.raises(CodecError, match="is about 'b'"):
+            await engine.apply(forged)
+    assert not (pair.remote / "b").exists()
 
 
 # -- decisions -------------------------------------------------------------------------------------------------------

@@ -535,6 +535,7 @@ def test_a_secret_is_had_when_it_is_asked_for_and_never_shown(world: World, how:
 def test_a_revealed_secret_is_in_no_copy(world: World) -> None:
     world.write("hunter2", "s3.key")
     secret = secret_of(world, '{ file = "s3.key" }')
+    trust(world.project / "trueup.toml", world.state)
     secret.reveal()
     assert b"hunter2" not in pickle.dumps(secret)
     assert copy.deepcopy(secret).reveal() == "hunter2"
@@ -578,8 +579,10 @@ def test_a_secret_that_cannot_be_had_says_why_and_nothing_secret(
 
 def test_without_a_keyring_the_remedy_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keyring", None)
+    secret = secret_of(world, '{ keyring = "s3/me" }')
+    trust(world.project / "trueup.toml", world.state)
     with pytest.raises(ConfigError) as caught:
-        secret_of(world, '{ keyring = "s3/me" }').reveal()
+        secret.reveal()
     assert caught.value.attempt == "pip install keyring"
 
 

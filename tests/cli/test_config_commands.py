@@ -136,7 +136,7 @@ def test_check_takes_a_file_and_names_init_where_there_is_none(project: Path) ->
 
 def test_check_mentions_commands_that_nobody_has_approved_and_runs_none(project: Path) -> None:
     (project / "trueup.toml").write_text(COMMAND)
-    assert "note: it names 1 command: none is run before `trueup trust`" in run(config, "check").stderr
+    assert "note: it names 1 secret: none is fetched before `trueup trust`" in run(config, "check").stderr
     run(trust)
     assert run(config, "check").stderr == ""
     assert not (project / "ran").exists()

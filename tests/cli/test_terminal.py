@@ -123,16 +123,16 @@ def test_quiet_asks_too_when_a_question_is_due(home: Home) -> None:
 def test_the_first_signal_drains_and_the_next_run_finishes(home: Home, number: signal.Signals, code: int) -> None:
     for n in range(3000):
         (home.site / f"f{n}").write_text(str(n))
-    running = home.process("sync", "--yes", "--output", "jsonl")
-    assert running.stdout is not None
-    for line in running.stdout:
-        if json.loads(line)["event"] == "outcome":
-            break
-    running.send_signal(number)
-    # Not `communicate`: it reads past what the iteration above has read ahead.
-    assert running.stderr is not None
-    rest, told = list(running.stdout), running.stderr.read()
-    assert running.wait(timeout=PATIENCE_SECONDS) == code, told
+    # Not `communicate`: it reads past what the iteration has read ahead.
+    with home.process("sync", "--yes", "--output", "jsonl") as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        for line in running.stdout:
+            if json.loads(line)["event"] == "outcome":
+                break
+        running.send_signal(number)
+        rest, told = list(running.stdout), running.stderr.read()
+    assert running.returncode == code, told
     assert "finishing what is under way" in told
     report = next(event for event in map(json.loads, rest) if event["event"] == "report")["report"]["report"]
     assert report["ending"] == "interrupted"

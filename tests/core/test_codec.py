@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.plans import plan, reported, upload
 
+from trueup.core import codec
 from trueup.core.codec import (
     CodecError,
     decode,
     digest,
     encode,
+    plan_from_bytes,
     plan_from_json,
     plan_to_json,
     report_from_json,
@@ -271,3 +273,49 @@ def test_a_report_of_a_newer_version_is_refused() -> None:
 def test_a_key_is_not_mistaken_for_its_escape() -> None:
     whole = plan(upload("\\udcff"), upload(Key("\udcff"), step="s2"))
     assert [item.key for item in plan_from_json(through_text(plan_to_json(whole))).items] == ["\\udcff", "\udcff"]
+
+
+def test_a_plan_that_does_not_hang_together_is_refused_though_its_digest_is_right() -> None:
+    forged = plan(upload("a"), upload("b"))  # both steps have one name
+    with pytest.raises(CodecError, match="does not hang together"):
+        plan_from_bytes(json.dumps(plan_to_json(forged)).encode())
+
+
+def test_a_plan_comes_back_from_its_bytes() -> None:
+    made = plan(upload("a"))
+    assert plan_from_bytes(json.dumps(plan_to_json(made)).encode()) == made
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"[" * 1_000_000, "nested too deeply"),
+        (b'{"format": 1, "format": 2}', "a field is there twice"),
+        (b'{"version": NaN}', "NaN is no number"),
+        (b'{"version": -Infinity}', "-Infinity is no number"),
+        (b'{"version": ' + b"9" * 10_000 + b"}", "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"", "not JSON"),
+        (b"{}", "not a trueup.plan document"),
+    ],
+)
+def test_bytes_that_are_no_plan_are_refused(data: bytes, said: str) -> None:
+    with pytest.raises(CodecError, match=said):
+        plan_from_bytes(data)
+
+
+@pytest.mark.parametrize(("limit", "data"), [("MAX_BYTES", b" " * 101), ("MAX_VALUES", b"[" + b"0," * 100 + b"0]")])
+def test_a_plan_out_of_all_proportion_is_not_even_parsed(
+    monkeypatch: pytest.MonkeyPatch, limit: str, data: bytes
+) -> None:
+    monkeypatch.setattr(codec, limit, 100)
+    monkeypatch.setattr(json, "loads", None)
+    with pytest.raises(CodecError, match="too large to be read"):
+        plan_from_bytes(data)
+
+
+@pytest.mark.parametrize("value", [1 << 94, -(1 << 94), 10**400, 1e999])
+@pytest.mark.parametrize("expected", [int, float])
+def test_a_number_that_no_system_call_takes_is_refused(expected: type, value: float) -> None:
+    with pytest.raises(CodecError):
+        decode(expected, value, "field")

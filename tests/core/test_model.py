@@ -22,6 +22,7 @@ from trueup.core.model import (
     key_bytes,
     key_from_bytes,
     parents,
+    range_below,
     same_content,
 )
 
@@ -44,6 +45,13 @@ def test_the_directories_above_are_named_outermost_first() -> None:
     assert parents(Key("a/b/c")) == ["a/", "a/b/"]
     assert parents(Key("a/b/")) == ["a/"]
     assert parents(Key("a")) == parents(Key("a/")) == []
+
+
+@given(st.text("a/!0~", min_size=1), st.text("a/!0~", min_size=1))
+def test_the_range_below_a_name_holds_what_lies_below_it_and_nothing_else(file: str, key: str) -> None:
+    after, before = range_below(Key(file))
+    assert (after < key_bytes(Key(key)) < before) == (key.startswith(f"{file}/") and key != f"{file}/")
+    assert after < key_bytes(Key(f"{file}/{key}")) < before
 
 
 def test_a_directory_is_told_by_its_key() -> None:

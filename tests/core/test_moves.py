@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pytest
 from tests.core.worlds import World, reasons
 
 from trueup.core.check import Limits, check
-from trueup.core.model import LOCAL, REMOTE, Key, Side
+from trueup.core.model import DIRECTORY_CONTENT, DIRECTORY_TOKEN, LOCAL, REMOTE, Entry, Key, Side
+from trueup.core.moves import find
 from trueup.core.plan import Item, Observed, Plan, Target
-from trueup.core.reconcile import other
+from trueup.core.reconcile import LookCloser, other
 from trueup.core.strategy import Conflict, Deletes, Direction, Policy
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES, Names
@@ -199,6 +201,19 @@ def test_a_rename_into_or_out_of_a_change_of_kind_is_part_of_that(agreed: Tree, 
         assert not [outcome for outcome in outcomes if not outcome.done]
         assert not moves(items)
         assert "text" in held(world, REMOTE).values()
+
+
+def test_nothing_is_moved_into_the_place_of_a_directory_that_is_not_compared() -> None:
+    world = World.of({"a": "text"}, {"a": "text"}, {"x": "text"})
+    findings = [
+        replace(finding, difference=world._look_closer(finding.difference, LookCloser((REMOTE,))))
+        if finding.key == "x"
+        else finding
+        for finding in world.findings(PROPAGATE)
+    ]
+    assert [move.target.key for move in find(findings, [LOCAL])] == ["x"]
+    directory = Entry(DIRECTORY_TOKEN, DIRECTORY_CONTENT)
+    assert find([replace(finding, beneath=directory) for finding in findings], [LOCAL]) == []
 
 
 def test_nothing_is_moved_after_an_incomplete_listing() -> None:

@@ -90,12 +90,13 @@ def _rule(case: Case, keep: Keep) -> Rule:
 def planned(case: Case, keep: Keep) -> list[Step]:
     """The steps of our plan for the case; the names of contents are their tokens."""
     policy = _policy(case.options, keep)
-    (item,) = build_items([Finding(_difference(case), _rule(case, keep))], policy)
-    steps = [_translated(step) for step in item.steps if step.verb is not Verb.ADOPT]
+    items = build_items([Finding(_difference(case), _rule(case, keep))], policy)
+    planned_steps = [step for item in items for step in item.steps]
+    steps = [_translated(step) for step in planned_steps if step.verb is not Verb.ADOPT]
     written = [step for step in steps if step[0] == "put"]
     if written:
         steps.append(("ancestor", written[-1][2]))
-    elif item.steps:
+    elif planned_steps:
         steps.append(("ancestor", case.local))
     return steps
 

@@ -13,6 +13,7 @@ from trueup.core.model import (
     DIRECTORY_TOKEN,
     LOCAL,
     REMOTE,
+    Ancestor,
     Content,
     Difference,
     Entry,
@@ -193,6 +194,22 @@ def test_a_directory_is_cleared_before_a_file_takes_its_place() -> None:
 def test_an_empty_directory_gives_way_without_further_ado() -> None:
     items = planned(World.of(["x/"], ["x"], ["x/"]))
     assert (items["x"].steps[0].verb, items["x"].steps[0].needs) == (Verb.REPLACE_KIND, ())
+
+
+def test_a_directory_that_is_not_compared_gives_way_too() -> None:
+    directory = Entry(DIRECTORY_TOKEN, Content(Kind.DIRECTORY, 0))
+    put = Rule(Reason.CREATE, (Act(Verb.PUT, LOCAL, REMOTE),))
+    (item,) = build_items([Finding(Difference(Key("x"), None, entry("a"), None), put, beneath=directory)], Policy())
+    assert shape(item) == [("replace_kind", LOCAL, DIRECTORY_TOKEN)]
+    assert item.steps[0].needs == ()
+    assert item.phase is Phase.REPLACE
+
+
+def test_what_is_agreed_is_an_item_only_if_there_is_something_to_remember() -> None:
+    difference = Difference(Key("x"), entry("a"), entry("a"), Ancestor(Token("a"), Token("b"), entry("a").content))
+    assert build_items([Finding(difference, Rule(Reason.AGREE))], Policy()) == ()
+    adopt = Rule(Reason.AGREE, (Act(Verb.ADOPT, LOCAL),))
+    assert [item.key for item in build_items([Finding(difference, adopt)], Policy())] == ["x"]
 
 
 def test_deletions_elsewhere_do_not_wait_for_a_change_of_kind() -> None:

@@ -23,7 +23,17 @@ from trueup.core.model import (
     Token,
     Unknown,
 )
-from trueup.core.reconcile import LookCloser, Reason, decide, is_sibling, other, reconcile, sibling_key, spell
+from trueup.core.reconcile import (
+    SIBLING_DIGITS,
+    LookCloser,
+    Reason,
+    decide,
+    is_sibling,
+    other,
+    reconcile,
+    sibling_key,
+    spell,
+)
 from trueup.core.strategy import Conflict, Direction, Policy
 from trueup.core.table import Rule
 
@@ -228,6 +238,14 @@ def test_the_name_of_a_sibling_is_known_again_and_stays_in_its_directory(name: s
 )
 def test_other_names_are_no_siblings(key: str) -> None:
     assert not is_sibling(Key(key))
+
+
+@pytest.mark.parametrize("digits", SIBLING_DIGITS)
+def test_a_longer_name_is_a_sibling_s_too(digits: int) -> None:
+    long = Fingerprint("blake3", "0123456789abcdef" * 4)
+    assert sibling_key(Key("f.x"), LOCAL, long, digits) == f"f.conflict-local-{long.digest[:digits]}.x"
+    assert is_sibling(sibling_key(Key("f.x"), LOCAL, long, digits))
+    assert not is_sibling(sibling_key(Key("f.x"), LOCAL, long, digits - 1))
 
 
 def test_a_sibling_never_gets_siblings() -> None:

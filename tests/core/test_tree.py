@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pytest
 from tests.core.worlds import World, printed, reasons
@@ -23,7 +24,7 @@ from trueup.core.model import (
     Token,
     Unknown,
 )
-from trueup.core.reconcile import Reason
+from trueup.core.reconcile import SIBLING_DIGITS, Reason, decide, sibling_key
 from trueup.core.strategy import Conflict, Deletes, Direction, Policy
 from trueup.core.table import Act, Rule, Verb
 from trueup.core.tree import SIDES, Finding, Names, settle
@@ -264,6 +265,65 @@ def test_equal_items_of_such_a_bucket_are_left_as_they_are() -> None:
             assert copy.places[side].texts() == before[side] or policy.conflict is not Conflict.MANUAL
 
 
+def held_by_both(key: str, *, rule: Rule | None = None) -> Finding:
+    """What is as it was agreed."""
+    content = Content(Kind.FILE, 1, printed(key))
+    entry = Entry(Token("1"), content)
+    ancestor = Ancestor(Token("1"), Token("1"), content)
+    return Finding(Difference(Key(key), entry, entry, ancestor), rule or Rule(Reason.AGREE))
+
+
+def created(key: str, *, beneath: int | None = None) -> Finding:
+    """A file that is new in the bucket; and how many filtered items are in the local directory of its name."""
+    entry = Entry(Token("2"), Content(Kind.FILE, 1, printed("new")))
+    directory = None if beneath is None else Entry(DIRECTORY_TOKEN, Content(Kind.DIRECTORY, beneath))
+    rule = Rule(Reason.CREATE, (Act(Verb.PUT, LOCAL, REMOTE),))
+    return Finding(Difference(Key(key), None, entry, None), rule, beneath=directory)
+
+
+def settled_reasons(findings: list[Finding], policy: Policy) -> dict[str, str]:
+    return {f.key: f.rule.reason for f in settle(findings, policy, EVERYTHING, complete=True)}
+
+
+@pytest.mark.parametrize("policy", [policy for policy in POLICIES if policy.direction is not Direction.PUSH], ids=str)
+def test_what_is_new_beside_what_is_agreed_is_a_conflict_whatever_the_policy(policy: Policy) -> None:
+    below = [held_by_both("x"), created("x/y")]
+    assert settled_reasons(below, policy) == {"x": "kind_conflict", "x/y": "held"}
+    above = [created("x"), held_by_both("x/y")]
+    assert settled_reasons(above, policy) == {"x": "kind_conflict", "x/y": "agree"}
+
+
+def test_what_is_agreed_takes_no_part_in_a_dispute_about_what_is_beside_it() -> None:
+    content = Content(Kind.FILE, 1, printed("edited"))
+    agreed = held_by_both("x/y").difference
+    edited = replace(agreed, local=Entry(Token("3"), content))
+    update = Rule(Reason.UPDATE, (Act(Verb.PUT, REMOTE, LOCAL),))
+    # Without a fingerprint nobody can say that it is unchanged.
+    unprinted = Content(Kind.FILE, 1)
+    entry, ancestor = Entry(Token("1"), unprinted), Ancestor(Token("1"), Token("1"), unprinted)
+    beside = Finding(Difference(Key("x/z"), entry, entry, ancestor), Rule(Reason.AGREE))
+    for policy in (Policy(conflict=Conflict.LOCAL_WINS), Policy(conflict=Conflict.MANUAL)):
+        found = settle([created("x"), Finding(edited, update), beside], policy, EVERYTHING, complete=True)
+        assert found[-1] == beside
+    gone = Finding(replace(agreed, remote=None), Rule(Reason.DELETE, (Act(Verb.DELETE, LOCAL),)))
+    found = settle([created("x"), gone, beside], Policy(), EVERYTHING, complete=True)
+    assert [finding.rule.reason for finding in found] == ["kind_conflict", "held", "agree"]
+
+
+@pytest.mark.parametrize("filtered", [0, 2])
+def test_a_directory_that_is_not_compared_makes_way_unless_something_in_it_is_filtered(filtered: int) -> None:
+    found = settled_reasons([created("x", beneath=filtered)], Policy())
+    assert found == {"x": "kind_conflict" if filtered else "create"}
+    gone = Finding(
+        replace(held_by_both("x").difference, local=None),
+        Rule(Reason.DELETE, (Act(Verb.DELETE, REMOTE),)),
+        beneath=created("x", beneath=filtered).beneath,
+    )
+    assert settled_reasons([gone], Policy()) == {"x": "delete"}
+    here = replace(created("x", beneath=filtered), difference=held_by_both("x").difference)
+    assert settled_reasons([here], Policy()) == {"x": "create"}
+
+
 # -- directories -----------------------------------------------------------------------------------------------------
 
 PROPAGATE = Policy(deletes=Deletes.PROPAGATE)
@@ -455,6 +515,50 @@ def test_a_sibling_needs_a_fingerprint() -> None:
     for seen in (unprinted, None):
         with pytest.raises(ValueError, match="planned without a fingerprint"):
             Finding(Difference(Key("f"), seen, unprinted, None), Rule(Reason.KEEP_BOTH, (act,))).sibling(act)
+
+
+BOTH = Policy(conflict=Conflict.BACKUP_BOTH)
+
+
+def test_a_sibling_that_was_edited_before_the_run_went_on_is_a_version_like_any_other() -> None:
+    for side in SIDES:
+        world = World.of({"f": "old"}, {"f": "mine"}, {"f": "theirs"})
+        first = sibling_key(Key("f"), LOCAL, printed("mine"))
+        world.put(side, first, "edited by somebody")
+        run(world, BOTH)
+        second = sibling_key(Key("f"), LOCAL, printed("mine"), 16)
+        for place in world.places.values():
+            assert place.texts() == {"f": "theirs", first: "edited by somebody", second: "mine"}
+        assert world.plan(BOTH) == ()
+
+
+def conflicting() -> Finding:
+    """One that asks for siblings on both sides."""
+    local, remote = (Entry(Token(text), Content(Kind.FILE, 1, printed(text))) for text in ("mine", "theirs"))
+    rule = decide("-ab", BOTH, None)
+    return Finding(Difference(Key("f"), local, remote, None), rule)
+
+
+def test_only_what_is_known_to_be_another_version_takes_a_sibling_s_name() -> None:
+    kept = conflicting()
+    first, second = (sibling_key(Key("f"), LOCAL, printed("mine"), digits) for digits in (8, 16))
+    for text, content in (("mine", Content(Kind.FILE, 1, printed("mine"))), ("nobody knows", Content(Kind.FILE, 1))):
+        same = Finding(Difference(first, Entry(Token(text), content), None, None), Rule(Reason.CREATE))
+        assert settle([kept, same], BOTH, EVERYTHING, complete=True) == [kept, same]
+    opaque = Finding(Difference(first, Unknown("why"), None, None), Rule(Reason.UNKNOWN))
+    assert settle([kept, opaque], BOTH, EVERYTHING, complete=True) == [kept, opaque]
+    found = settle([kept, held_by_both(first)], BOTH, EVERYTHING, complete=True)
+    assert found[0].writes(LOCAL) == [second, "f"]
+    assert found[0].writes(REMOTE) == [second]
+
+
+def test_where_every_name_of_a_sibling_is_taken_a_person_decides() -> None:
+    names = [name for _, name in conflicting().siblings()]
+    assert len(names) == len(SIBLING_DIGITS)
+    found = settle([conflicting(), *map(held_by_both, names)], BOTH, EVERYTHING, complete=True)
+    assert found[0].rule == Rule(Reason.CONFLICT)
+    found = settle([conflicting(), *map(held_by_both, names[:-1])], BOTH, EVERYTHING, complete=True)
+    assert names[-1] in found[0].writes(REMOTE)
 
 
 def test_hostile_keys_of_a_bucket_are_no_groups() -> None:

@@ -15,6 +15,7 @@ from tests.engine.pair import QUICK, REMOTE, Meddler, Pair, Wrap, only, reasons
 
 from trueup.core.errors import NoSpace, StalePlan, StoreError
 from trueup.core.model import UNTRUSTED, Key, Side, Token
+from trueup.core.reconcile import is_sibling
 from trueup.core.report import EXIT_INTERRUPTED, EXIT_OK, EXIT_PARTIAL, Ending, Status, exit_code
 from trueup.core.strategy import Conflict, Deletes, Policy
 from trueup.core.table import Verb
@@ -351,6 +352,28 @@ async def test_what_was_saved_is_told_under_the_name_that_it_had(pair: Pair) -> 
     assert outcome.key == "a"
     assert outcome.kept is not None
     assert outcome.kept.endswith("/a")
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new", "agreed"])
+async def test_a_sibling_of_a_stopped_run_that_was_edited_since_is_kept_beside_another(pair: Pair, known: bool) -> None:
+    pair.policy = Policy(conflict=Conflict.BACKUP_BOTH, deletes=Deletes.PROPAGATE)
+    await agreed(pair, "a", "gone")
+    pair.write(pair.local, "a", "mine")
+    pair.write(pair.remote, "a", "theirs")
+    pair.witness()
+    (first,) = {step.key for item in (await pair.plan()).items for step in item.steps if step.verb is Verb.SIBLING}
+    (pair.local / "gone").unlink()
+    pair.write(pair.local, first, "MINE")  # as long as what it was made of
+    if known:
+        await pair.run(select=lambda item: item.key == first)
+    await pair.settle()
+    live = pair.live(pair.local)
+    assert live == pair.live(pair.remote)
+    assert {live.pop("a"), live.pop(first)} == {b"theirs", b"MINE"}
+    ((second, text),) = live.items()
+    assert text == b"mine"
+    assert is_sibling(Key(second))
+    assert not pair.lost()
 
 
 async def test_a_renamed_folder_is_renamed_on_the_other_side_without_payload_under_every_setting(pair: Pair) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio import to_thread
 from tests.engine.pair import QUICK, Pair, only
 
 from trueup.core.errors import UsageError
 from trueup.core.model import REMOTE, Key, Token
 from trueup.core.report import Status
-from trueup.engine.journal import RunState
+from trueup.engine.journal import Journal, RunState
+from trueup.engine.state import State
 from trueup.engine.wrap import Wrapper
 from trueup.protocols import Source, Trash, Written
 
@@ -83,6 +87,28 @@ async def test_finished_items_survive_the_death_of_their_run(pair: Pair) -> None
     assert {key for key, status in by_key.items() if status is Status.DONE} == set(done)
     assert all(by_key[Key(str(n))] in (Status.DONE, Status.SKIPPED) for n in range(5))
     assert pair.agree()
+
+
+async def test_the_last_run_is_the_one_that_was_begun_last_whatever_the_clock_says(pair: Pair) -> None:
+    runs = []
+    for name in ("first", "second", "third"):
+        pair.write(pair.local, name, name)
+        runs.append((await pair.run()).run)
+    with closing(sqlite3.connect(pair.state / "state.db")) as connection, connection:
+        connection.execute("UPDATE runs SET started_ns = started_ns + 86400000000000 WHERE id = ?", (runs[0],))
+        connection.execute("UPDATE runs SET started_ns = started_ns - 86400000000000 WHERE id = ?", (runs[2],))
+    async with pair.engine() as engine:
+        assert [summary.id for summary in await engine.history()] == runs[::-1]
+        assert (await engine.record("last")).summary.id == runs[2]
+    assert await to_thread.run_sync(killed, pair.state) == runs
+
+
+def killed(directory: Path) -> list[str]:
+    """The runs of a target, had they all been killed."""
+    with closing(State(directory)) as state:
+        with state.transaction() as connection:
+            connection.execute("UPDATE runs SET state = 'running'")
+        return Journal(state).killed(1)
 
 
 async def test_a_killed_run_can_be_taken_back(pair: Pair) -> None:

@@ -17,6 +17,8 @@ from trueup.core.strategy import Conflict
 from trueup.engine.agree import trusted
 from trueup.engine.wrap import Wrapper
 from trueup.protocols import Properties, Store
+from trueup.stores.memory import MemoryStore
+from trueup.testing.clock import LogicalClock
 
 SECOND = 1_000_000_000
 
@@ -200,6 +202,56 @@ async def test_a_version_is_trusted_only_if_a_later_edit_would_show(
     async with pair.engine(lambda _, store: Ticking(store)) as engine:
         job = await engine._job(pair.spec())
     assert trusted(job, LOCAL, Token(token), modified_ns=modified, observed_ns=NOW) == expected
+
+
+@pytest.mark.parametrize("complete", [False, True], ids=["untold", "told"])
+@pytest.mark.parametrize(
+    ("modified", "made", "old"), [(0, None, False), (0, 0, True), (0, NOW, False), (1, None, True), (NOW, 0, True)]
+)
+async def test_a_time_that_was_not_told_is_no_proof_of_age(
+    pair: Pair, complete: bool, modified: int, made: int | None, old: bool
+) -> None:
+    class Listing(Wrapper):
+        @property
+        def properties(self) -> Properties:
+            return replace(self.inner.properties, tick_ns=TICK, complete_rows=complete, made_ns=lambda _: made)
+
+    async with pair.engine(only(REMOTE, Listing)) as engine:
+        job = await engine._job(pair.spec())
+    proven = old or (complete and made is None)
+    token = trusted(job, REMOTE, Token("t"), modified_ns=modified, observed_ns=NOW)
+    assert token == ("t" if proven else UNTRUSTED)
+    # The local side's versions tell nothing themselves, and bear the time that the remote side told.
+    token = trusted(job, LOCAL, Token("t"), modified_ns=modified, observed_ns=NOW, told_by=REMOTE)
+    assert token == ("t" if modified == 1 or (complete and not modified) else UNTRUSTED)
+    assert trusted(job, LOCAL, Token("t"), modified_ns=0, observed_ns=NOW) == "t"
+
+
+async def test_a_copy_of_what_was_listed_without_a_time_is_looked_at_again(pair: Pair) -> None:
+    bucket = MemoryStore("memory://untold", clock=LogicalClock(), directories=False)
+    bucket.put("a", b"one", modified_ns=time.time_ns())
+
+    class Untold(Wrapper):
+        """Lists no times, as some services do."""
+
+        @property
+        def properties(self) -> Properties:
+            return replace(bucket.properties, complete_rows=False)
+
+        async def scan(self) -> AsyncIterator[list[Row]]:
+            async for batch in bucket.scan():
+                yield [(key, token, kind, size, 0, None, note) for key, token, kind, size, _, _, note in batch]
+
+    reads = Reads()
+
+    def wrap(side: Side, store: Store) -> Store:
+        return reads.wrap(side, Untold(bucket) if side == REMOTE else store)
+
+    await pair.run(wrap=wrap)
+    assert pair.live(pair.local) == {"a": b"one"}
+    assert reads.taken == []
+    assert not (await pair.plan(wrap=wrap)).changes
+    assert reads.taken == [(LOCAL, "a")]
 
 
 async def test_a_young_file_is_read_again_and_later_no_more(pair: Pair) -> None:

@@ -88,6 +88,16 @@ def test_an_ancestor_is_replaced_and_forgotten(state: State) -> None:
     assert state.ancestors(number, [Key("a"), Key("b")])[0] == {Key("a"): ancestor(3)}
 
 
+def test_what_is_agreed_below_a_name_is_found_but_for_what_is_known(state: State) -> None:
+    number = state.remember_target(TARGET)
+    keys = [Key(name) for name in ("x", "x!", "x/a", "x/b/c", "x0", "y/z", "z0")]
+    commit(state, number, [(key, ancestor(n)) for n, key in enumerate(keys)])
+    files = [Key("x"), Key("y"), Key("z"), Key("x/b")]
+    assert state.first_below(number, files, set()) == ["x/a", "y/z", "x/b/c"]
+    assert state.first_below(number, files, {Key("x/a"), Key("y/z")}) == ["x/b/c", "x/b/c"]
+    assert state.first_below(None, files, set()) == []
+
+
 def test_targets_do_not_see_each_others_ancestors(state: State) -> None:
     one = state.remember_target(TARGET)
     two = state.remember_target(Target("4567", "other", "folder", {}))

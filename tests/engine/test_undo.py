@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from anyio import to_thread
 from tests.engine.pair import PROPAGATE, Pair, reasons
 
 from trueup.core.errors import UsageError
@@ -283,3 +284,35 @@ async def test_an_undo_taken_back_does_not_remember_a_sibling_as_agreed(pair: Pa
     (sibling,) = [item for item in plan.items if ".conflict-" in item.key]
     assert sibling.ancestor is None
     assert reasons(plan)[sibling.key] == "only_local"
+
+
+async def test_what_a_run_only_found_is_not_taken_back(pair: Pair) -> None:
+    await agreed(pair)
+    conflict(pair)
+    (name,) = {
+        step.key for item in (await pair.plan(policy=BACKUP)).items for step in item.steps if step.verb is Verb.SIBLING
+    }
+    pair.write(pair.local, name, "mine")
+    report = await pair.run(policy=BACKUP)
+    assert nothing_failed(report)
+    assert {outcome.key for outcome in report.outcomes if outcome.found} == {name}
+    assert pair.agree()
+    assert nothing_failed(await pair.undo())
+    assert pair.live(pair.local)[name] == b"mine"
+    assert name not in pair.live(pair.remote)
+    assert pair.live(pair.local)["a"] == b"mine"
+    assert pair.live(pair.remote)["a"] == b"theirs"
+
+
+async def test_of_a_run_that_found_everything_nothing_can_be_taken_back(pair: Pair) -> None:
+    pair.write(pair.local, "a", "one")
+
+    async def copied(_: object) -> bool:
+        await to_thread.run_sync(pair.write, pair.remote, "a", "one")
+        return True
+
+    report = await pair.run(confirm=copied)
+    assert [outcome.found for outcome in report.outcomes] == [True]
+    with pytest.raises(UsageError, match="nothing that could be taken back"):
+        await pair.undo()
+    assert pair.live(pair.remote) == {"a": b"one"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from trueup.core.errors import (
     Corrupt,
+    Locked,
     NoSpace,
     PreconditionFailed,
     ReadOnly,
@@ -26,8 +28,10 @@ from trueup.core.model import DIRECTORY_TOKEN, Content, Entry, Fingerprint, Key,
 from trueup.engine.ambient import Ambient
 from trueup.engine.pace import Pace
 from trueup.engine.wrap import BandwidthLimited, Patience, Protected, Retrying, TimeLimited, Wrapper
-from trueup.protocols import Source, Store, Trash, Written
+from trueup.protocols import Discarded, Source, Store, Trash, Written
 from trueup.stores.file import FileStore
+from trueup.stores.memory import MemoryStore
+from trueup.testing.clock import LogicalClock
 
 RUN = Trash("run")
 
@@ -344,6 +348,46 @@ class Hanging(Wrapper):
         written: Written = await self._hang()
         return written
 
+    async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
+        written: Written = await self._hang()
+        return written
+
+    async def flush(self) -> None:
+        await self._hang()
+
+    async def kept(self) -> list[Discarded]:
+        kept: list[Discarded] = await self._hang()
+        return kept
+
+    async def prune(self, handle: str) -> None:
+        await self._hang()
+
+    async def marker(self) -> str | None:
+        marker: str | None = await self._hang()
+        return marker
+
+    async def set_marker(self, identity: str) -> str:
+        marker: str = await self._hang()
+        return marker
+
+    @asynccontextmanager
+    async def hold(self, holder: str) -> AsyncIterator[None]:
+        await self._hang()
+        yield
+
+    async def free_bytes(self) -> int | None:
+        free: int | None = await self._hang()
+        return free
+
+    async def clean(self) -> list[str]:
+        cleaned: list[str] = await self._hang()
+        return cleaned
+
+
+async def held(store: Store) -> None:
+    async with store.hold("me"):
+        pass
+
 
 CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "stat": lambda store: store.stat(Key("a")),
@@ -351,13 +395,53 @@ CALLS: dict[str, Callable[[Store], Awaitable[object]]] = {
     "write": lambda store: store.write(Key("a"), content(b"x"), expect=None, trash=None),
     "make_directory": lambda store: store.make_directory(Key("a/"), expect=None, trash=None),
     "remove": lambda store: store.remove(Key("a"), expect=Token("t"), trash=None),
+    "move": lambda store: store.move(Key("a"), Key("b"), expect=Token("t")),
+    "flush": lambda store: store.flush(),
+    "kept": lambda store: store.kept(),
+    "prune": lambda store: store.prune("handle"),
+    "marker": lambda store: store.marker(),
+    "set_marker": lambda store: store.set_marker("identity"),
+    "hold": held,
+    "free_bytes": lambda store: store.free_bytes(),
+    "clean": lambda store: store.clean(),
 }
+
+
+def test_every_call_of_a_store_that_can_hang_is_limited() -> None:
+    calls = {name for name, call in vars(Wrapper).items() if iscoroutinefunction(call)} | {"hold", "scan"}
+    assert calls <= vars(TimeLimited).keys()
+    assert calls == CALLS.keys() | {"batch", "scan"}
 
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_call_that_takes_too_long_is_given_up(store: FileStore, call: str) -> None:
     with pytest.raises(TimedOut):
         await CALLS[call](TimeLimited(Hanging(store), seconds=0.01))
+
+
+async def test_a_hold_lasts_as_long_as_it_takes() -> None:
+    class Renewed(Wrapper):
+        """Holds by a task of its own, as buckets do."""
+
+        @asynccontextmanager
+        async def hold(self, holder: str) -> AsyncIterator[None]:
+            async with self.inner.hold(holder), anyio.create_task_group() as tasks:
+                tasks.start_soon(anyio.sleep_forever)
+                yield
+                tasks.cancel_scope.cancel()
+
+    limited = TimeLimited(Renewed(MemoryStore(clock=LogicalClock())), seconds=1.0)
+    async with limited.hold("me"):
+        await anyio.sleep(1.5)
+        with pytest.raises(Locked):
+            await held(limited)
+    await held(limited)
+
+
+async def test_what_goes_wrong_during_a_hold_comes_out_as_it_is(store: FileStore) -> None:
+    with pytest.raises(PreconditionFailed, match="somebody else"):
+        async with TimeLimited(store, seconds=60.0).hold("me"):
+            raise PreconditionFailed("somebody else was faster")
 
 
 async def test_a_listing_that_stalls_is_given_up(store: FileStore) -> None:

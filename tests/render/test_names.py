@@ -92,9 +92,15 @@ def test_lists_read_as_sentences() -> None:
     assert listing(["a", "b", "c"]) == "a, b and c"
 
 
+@pytest.mark.parametrize("ns", [0, -1, 253_370_764_800 * 10**9, 1 << 93])
+def test_a_time_that_no_calendar_has_is_not_known(ns: int) -> None:
+    assert moment(ns) == "-"
+
+
 def test_times_name_their_second() -> None:
     from datetime import UTC
 
+    assert moment(253_370_764_800 * 10**9 - 10**9, UTC) == "9998-12-31 23:59:59"
     assert moment(0) == "-"
     assert moment(1_700_000_000 * 10**9, UTC) == "2023-11-14 22:13:20"
 

@@ -34,6 +34,24 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "what is agreed beside a new object is not looked for",
+        "engine/beside.py",
+        "    if len(folders) != 1:",
+        "    if folders:",
+    ),
+    Mutant(
+        "a sibling's name is never taken",
+        "core/tree.py",
+        "    versions = [] if there is None else",
+        "    versions = [] if there is None or finding.digits else",
+    ),
+    Mutant(
+        "what a run only found is taken back with it",
+        "engine/undo.py",
+        "outcome is None or outcome.found or",
+        "outcome is None or",
+    ),
+    Mutant(
         "no save: replaced versions are not kept",
         "core/plan.py",
         "case Keep.ALL:\n                return True",
@@ -102,7 +120,7 @@ MUTANTS = (
     Mutant(
         "sibling by number",
         "core/reconcile.py",
-        "{fingerprint.digest[:8]}{dot}",
+        "{fingerprint.digest[:digits]}{dot}",
         "{next(_NUMBERS):08x}{dot}",
     ),
     Mutant(

@@ -203,7 +203,7 @@ class _Author:
             tick_ns=tick_ns,
             free_fingerprints=random.random() < 0.2,
             ordered=random.random() < 0.95,
-            complete_rows=bool(tick_ns) or random.random() < 0.6,  # what is listed without a time counts as old
+            complete_rows=random.random() < 0.6,
             locks=random.random() < 0.5,
             skews=tuple((machine, random.uniform(-7200, 7200)) for machine in skewed),
         )

@@ -24,7 +24,7 @@ from trueup.core.model import (
     is_directory,
 )
 from trueup.core.plan import Phase, Plan
-from trueup.core.reconcile import is_sibling, other
+from trueup.core.reconcile import is_sibling
 from trueup.core.strategy import Conflict, Keep, Policy
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
@@ -186,9 +186,7 @@ class Witness:
         )
         if old.token not in seen.expects[side, old.key]:
             self.wrong("9", f"{what}, which its plan had not seen")
-        # What was there already, and just what was to be written, counts as written.
-        there = self.places[who.places[other(side)]].held[old.key].values()
-        if undoing and old.token not in place.ours and not any(self.digest(old.data) in held for held in there):
+        if undoing and old.token not in place.ours:
             self.wrong("9", f"{what}, which is not what the engine wrote, to take that back")
         known = self._known(who, old)
         racy = len(place.held[old.key][old.token]) > 1

@@ -18,9 +18,8 @@ from tests.simulation.story import Act, Setting, Step, Story, Visit
 from tests.simulation.witness import Place, Witness
 
 from trueup.core.model import Ancestor, Content, Fingerprint, Key, Kind
-from trueup.core.plan import Item, Plan
+from trueup.core.plan import Plan
 from trueup.core.reconcile import Reason
-from trueup.core.report import Report, Status
 from trueup.core.strategy import Conflict, Deletes, Direction
 from trueup.engine.journal import Journal
 from trueup.engine.run import look
@@ -250,22 +249,24 @@ class World:
             return True
         if foreseen is not None and self._outline(foreseen) != self._outline(report.plan):
             self.witness.wrong("5", f"{machine.name} did not do what it said before: {_apart(foreseen, report.plan)}")
-        refused = self._is_refused(report)
-        same = self._everything() == before
-        if report.plan.needs_apply and not (refused and same):
+        if report.plan.needs_apply:
             return False
-        if not same:
+        if self._everything() != before:
             self.witness.wrong("3", f"{machine.name} had nothing to do, and did something: {self.trace[-5:]}")
-        self._check_rest(machine, life, report.plan, refused=report.plan.needs_apply)
+        self._check_rest(machine, life, report.plan)
         return True
 
     def _outline(self, plan: Plan) -> object:
-        """The plan; but where listings tell no times, a second look need not ask for them: it knows the content."""
+        """The plan; but where listings tell no times, a second look need not ask for them: it knows the content.
+
+        Then it does not know whether what is agreed is old enough to be remembered, either.
+        """
         if self.setting.complete_rows:
             return plan.items
         return [
             (item.key, item.reason, item.phase, [(step.verb, step.side, step.expect) for step in item.steps])
             for item in plan.items
+            if item.reason is not Reason.AGREE
         ]
 
     async def _look(self, machine: Machine) -> Plan:
@@ -277,34 +278,11 @@ class World:
             self.witness.wrong("5", f"{machine.name} wrote something in a dry run")
         return plan
 
-    def _is_refused(self, report: Report) -> bool:
-        """Whether nothing was done because of what a store refuses each time. Two cases are known.
-
-        A bucket can hold a file beside what is below its name, and a folder cannot; a sibling that an interrupted run
-        made was edited, and has its name still. Deletions wait for both.
-        """
-        statuses = {outcome.step: outcome.status for outcome in report.outcomes}
-        if Status.DONE in statuses.values():
-            return False
-        tried = [
-            item
-            for item in report.plan.items
-            if any(statuses.get(step.id, Status.SKIPPED) is not Status.SKIPPED for step in item.steps)
-        ]
-        return all(item.reason is Reason.KEEP_BOTH or self._stands_in_the_way(item) for item in tried)
-
-    def _stands_in_the_way(self, item: Item) -> bool:
-        files = self.witness.places[SHARED].files()
-        return self.setting.bucket and any(
-            key.startswith(f"{item.key}/") or item.key.startswith(f"{key}/") for key in files
-        )
-
-    def _check_rest(self, machine: Machine, life: Life, plan: Plan, *, refused: bool) -> None:
+    def _check_rest(self, machine: Machine, life: Life, plan: Plan) -> None:
         number = machine.state.find_target(machine.target)
         if number is not None and (killed := Journal(machine.state).killed(number)):
             self.witness.wrong("6", f"runs of {machine.name} never ended: {killed}")
-        allowed = _open_reasons(self.setting) | ({item.reason for item in plan.items} if refused else set())
-        self.witness.at_rest(life, plan, allowed)
+        self.witness.at_rest(life, plan, _open_reasons(self.setting))
 
     def _everything(self) -> object:
         """All that is durable, but for digests, which are a cache."""

@@ -8,9 +8,7 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
-from trueup.core.errors import NotFound
 from trueup.core.model import Key
-from trueup.protocols import Store
 from trueup.stores.file import FileStore
 from trueup.stores.memory import MemoryStore
 from trueup.testing import Faulty, LogicalClock, StoreContract
@@ -97,28 +95,6 @@ class FolderContract(StoreContract):
 
     def outside_read(self, key: Key) -> bytes | None:
         return (self.root / key).read_bytes()
-
-    # Gaps, to be closed in the store; strict, so that whoever closes one takes its lines away.
-
-    @pytest.mark.xfail(raises=NotFound, reason="says NotFound where the contract says PreconditionFailed")
-    async def test_a_source_is_opened_lazily(self, store: Store) -> None:
-        await super().test_a_source_is_opened_lazily(store)
-
-    @pytest.mark.xfail(raises=NotFound, reason="says NotFound if the directory above is missing, too")
-    async def test_a_file_that_is_gone_cannot_be_removed(self, store: Store) -> None:
-        await super().test_a_file_that_is_gone_cannot_be_removed(store)
-
-    @pytest.mark.xfail(raises=AssertionError, reason="makes the directories above before it looks, and leaves them")
-    async def test_a_failed_write_leaves_no_directories_behind(self, store: Store) -> None:
-        await super().test_a_failed_write_leaves_no_directories_behind(store)
-
-    @pytest.mark.xfail(raises=AssertionError, reason="orders the trash by text, not by the bytes of the keys")
-    async def test_versions_of_any_name_can_be_kept(self, store: Store) -> None:
-        await super().test_versions_of_any_name_can_be_kept(store)
-
-    @pytest.mark.xfail(strict=False, reason="says NotFound to one loser in some hundred races")
-    async def test_of_a_writer_and_a_remover_exactly_one_wins(self, store: Store) -> None:
-        await super().test_of_a_writer_and_a_remover_exactly_one_wins(store)
 
 
 class TestFolder(FolderContract):

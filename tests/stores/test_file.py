@@ -29,8 +29,9 @@ from trueup.core.model import DIRECTORY_TOKEN, Content, Entry, Fingerprint, Key,
 from trueup.engine.ambient import Ambient
 from trueup.engine.filter import PatternFilter
 from trueup.protocols import Opening, Source, Trash
-from trueup.stores.file import FileStore, open_url, place, write
+from trueup.stores.file import FileStore, open_url, place
 from trueup.stores.file.scan import Scan
+from trueup.stores.file.trash import Kept
 from trueup.stores.file.write import Folder
 
 RUN = Trash("run")
@@ -188,6 +189,75 @@ def test_a_write_that_expects_another_version_changes_nothing(folder: Folder, ro
     assert (root / "a").read_bytes() == b"theirs, longer"
 
 
+REPLACING: dict[str, Callable[[Folder, Token], object]] = {
+    "write": lambda folder, old: folder.write(Key("a"), content(b"new"), old, RUN),
+    "remove": lambda folder, old: folder.remove(Key("a"), old, RUN),
+    "directory": lambda folder, old: folder.make_directory(Key("a/"), old, RUN),
+}
+
+
+@pytest.mark.parametrize(
+    ("action", "where", "name", "exchanges"),
+    [
+        ("write", place, "exchange", True),
+        ("write", Kept, "take", False),
+        ("directory", place, "exchange", True),
+        ("directory", os, "rename", False),
+    ],
+)
+def test_a_file_that_is_deleted_in_the_last_instant_is_a_lost_race(
+    folder: Folder, root: Path, monkeypatch: pytest.MonkeyPatch, action: str, where: object, name: str, exchanges: bool
+) -> None:
+    folder.exchanges = exchanges
+    old = put(root, "a", b"old")
+    real = getattr(where, name)
+
+    def too_late(*arguments: Any, **options: Any) -> Any:
+        (root / "a").unlink(missing_ok=True)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(where, name, too_late)
+    with pytest.raises(PreconditionFailed):
+        REPLACING[action](folder, old)
+    assert not list(root.glob("[!.]*"))
+    assert not temporaries(root)
+
+
+def test_a_file_that_is_deleted_between_the_look_and_the_removal_is_a_lost_race(
+    folder: Folder, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = put(root, "a", b"old")
+    real = os.rename
+
+    def too_late(*arguments: Any, **options: Any) -> None:
+        (root / "a").unlink()
+        real(*arguments, **options)
+
+    monkeypatch.setattr(os, "rename", too_late)
+    with pytest.raises(PreconditionFailed):
+        folder.remove(Key("a"), old, RUN)
+    assert not folder.kept()
+
+
+def test_directories_are_made_when_the_content_has_arrived_and_not_before(folder: Folder, root: Path) -> None:
+    seen: list[bool] = []
+
+    @contextmanager
+    def opened() -> Iterator[Iterator[bytes]]:
+        seen.append((root / "new").exists())
+        yield iter([b"x"])
+
+    folder.write(Key("new/deep/a"), Source(opened, 1), None, None)
+    assert seen == [False]
+    assert (root / "new/deep/a").read_bytes() == b"x"
+
+
+def test_a_refused_directory_leaves_no_directories_behind(folder: Folder, root: Path) -> None:
+    with pytest.raises(PreconditionFailed):
+        folder.make_directory(Key("new/deep/"), Token("invented"), RUN)
+    assert list(root.iterdir()) == []
+
+
 def test_a_reader_in_a_loop_sees_the_old_version_or_the_new_one(folder: Folder, root: Path) -> None:
     now = put(root, "a", b"0" * 1000)
     reader = "import sys\nwhile True:\n data = open(sys.argv[1],'rb').read()\n assert len(data)==1000, len(data)\n"
@@ -274,13 +344,6 @@ async def test_a_store_that_cannot_exchange_says_so(store: FileStore, root: Path
 # -- when a step in the middle fails ---------------------------------------------------------------------------------
 
 
-REPLACING: dict[str, Callable[[Folder, Token], object]] = {
-    "write": lambda folder, old: folder.write(Key("a"), content(b"new"), old, RUN),
-    "remove": lambda folder, old: folder.remove(Key("a"), old, RUN),
-    "directory": lambda folder, old: folder.make_directory(Key("a/"), old, RUN),
-}
-
-
 @pytest.mark.parametrize("action", REPLACING)
 def test_a_version_that_the_trash_cannot_take_stays_under_its_name(
     folder: Folder, root: Path, monkeypatch: pytest.MonkeyPatch, action: str
@@ -290,7 +353,7 @@ def test_a_version_that_the_trash_cannot_take_stays_under_its_name(
     def full(*_: Any, **__: Any) -> str:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Folder, "_into_trash", full)
+    monkeypatch.setattr(Kept, "take", full)
     with pytest.raises(StoreError):
         REPLACING[action](folder, old)
     assert (root / "a").read_bytes() == b"old"
@@ -803,6 +866,6 @@ async def test_one_version_is_read_and_no_other(store: FileStore, root: Path) ->
 
 
 def test_chunks_are_small(folder: Folder, root: Path) -> None:
-    version = put(root, "a", b"x" * (3 * write.CHUNK + 1))
+    version = put(root, "a", b"x" * (3 * place.CHUNK + 1))
     with folder.reading(Key("a"), version) as chunks:
-        assert [len(chunk) for chunk in chunks] == [write.CHUNK] * 3 + [1]
+        assert [len(chunk) for chunk in chunks] == [place.CHUNK] * 3 + [1]

@@ -19,7 +19,7 @@ COMMANDS: dict[str, Listed] = {
     "trash": Listed("trash:trash", "Remember", "List, restore and prune replaced and deleted versions."),
     "init": Listed("init:init", "Set up", "Write a first trueup.toml."),
     "config": Listed("config:config", "Set up", "Show and check the configuration."),
-    "trust": Listed("trust:trust", "Set up", "Let a configuration file run commands."),
+    "trust": Listed("trust:trust", "Set up", "Let a configuration file have secrets."),
     "doctor": Listed("doctor:doctor", "Set up", "Find what keeps runs from working."),
     "completion": Listed("completion:completion", "Set up", "Complete commands in your shell."),
     "demo": Listed("demo:demo", "Set up", "See it work, on throw-away folders."),

@@ -74,7 +74,7 @@ def check(session: Session, *, file: Path | None) -> None:
       trueup config check deploy/trueup.toml
     """
     from trueup import config as configuration
-    from trueup.config.document import commands, read
+    from trueup.config.document import fetched, read
     from trueup.config.trust import is_trusted
 
     asked = replace(session, config=file or session.config)
@@ -84,7 +84,8 @@ def check(session: Session, *, file: Path | None) -> None:
     for profile in loaded.profiles:
         replace(asked, profile=profile).load_config()
     document = read(loaded.path, configuration.Source.PROJECT, [])
-    named = len(list(commands(document.table))) if document else 0
+    ways = [how for _, how, _ in fetched(document.table)] if document else []
+    commands = ways.count("command")
     trusted = is_trusted(loaded.path, loaded.state_dir)
     counts = f"{count(len(loaded.targets), 'target')}, {count(len(loaded.profiles), 'profile')}"
     respond(
@@ -94,11 +95,12 @@ def check(session: Session, *, file: Path | None) -> None:
         path=str(loaded.path),
         targets=list(loaded.targets),
         profiles=loaded.profiles,
-        commands=named,
+        commands=commands,
+        secrets=len(ways) - commands,
         trusted=trusted,
     )
-    if named and not trusted:
-        session.tell([line(f"note: it names {count(named, 'command')}: none is run before `trueup trust`")])
+    if ways and not trusted:
+        session.tell([line(f"note: it names {count(len(ways), 'secret')}: none is fetched before `trueup trust`")])
 
 
 @config.command(short_help="The JSON Schema of trueup.toml.")

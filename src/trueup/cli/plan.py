@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from trueup.cli.targets import (
     target_argument,
     targets_argument,
 )
-from trueup.core.codec import plan_to_json
+from trueup.core.codec import MAX_BYTES, CodecError, plan_from_bytes, plan_to_json
 from trueup.core.errors import TrueupError, UsageError
 from trueup.core.model import LOCAL
 from trueup.core.plan import Plan
@@ -32,6 +32,9 @@ from trueup.core.report import EXIT_FAILED, EXIT_OK, combine, plan_exit_code
 from trueup.render.documents import document, dump, refusal_fields, summary_fields
 from trueup.render.names import printable, quote
 from trueup.render.plans import plan_lines, status_lines, verdict
+
+SHOWN_CHARACTERS = 300
+"""Of what is wrong with a plan that somebody else may have written."""
 
 exit_code_option = click.option(
     "--exit-code", is_flag=True, help="End with 3 where there is drift; --quiet implies it."
@@ -199,6 +202,7 @@ def _present(runner: Runner, target: Chosen, made: Plan, out: Path | None) -> No
     if out is not None or session.output is Output.JSON:  # costs as much as the plan itself
         whole = dump(plan_to_json(made) | {"refusals": refusal_fields(refusals)})
     if out is not None:
+        _refuse_unreadable(whole)
         _save(out, whole)
         words = replace(words, next=f"next: trueup apply {quote(str(out))}")
     if session.output is Output.JSON:
@@ -207,6 +211,16 @@ def _present(runner: Runner, target: Chosen, made: Plan, out: Path | None) -> No
         runner.event("plan", plan=made, refusals=refusal_fields(refusals))
     else:
         session.show(plan_lines(made, words, verbose=session.verbose, refusals=refusals))
+
+
+def _refuse_unreadable(whole: str) -> None:
+    """Nobody is to find out only in `trueup apply` that a plan is too large to be read again."""
+    if len(whole) > MAX_BYTES:
+        raise UsageError(
+            "the plan is too large for a file",
+            why=f"it has {len(whole)} bytes, {MAX_BYTES} can be read again",
+            attempt="trueup sync, which asks before it does anything",
+        )
 
 
 def _save(path: Path, text: str) -> None:
@@ -231,14 +245,16 @@ def read_plan(path: Path) -> Plan:
         UsageError: If the file cannot be read.
         CodecError: If it is no plan, or was altered.
     """
-    import sys
-
-    from trueup.core.codec import CodecError, plan_from_json
-
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-        return plan_from_json(json.loads(text))
+        if str(path) == "-":
+            content = sys.stdin.buffer.read(MAX_BYTES + 1)
+        else:
+            with path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+        return plan_from_bytes(content)
     except OSError as error:
         raise UsageError(f"{path} cannot be read", why=error.strerror or str(error)) from error
-    except (ValueError, CodecError) as error:
-        raise CodecError(f"{path} is not a plan", why=str(error), attempt="trueup plan NAME -o FILE") from error
+    except CodecError as error:
+        why = str(error)  # it may repeat what the file says, at any length
+        why = why if len(why) <= SHOWN_CHARACTERS else f"{why[:SHOWN_CHARACTERS]}..."
+        raise CodecError(f"{path} is not a plan", why=why, attempt="trueup plan NAME -o FILE") from error

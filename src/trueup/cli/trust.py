@@ -1,4 +1,4 @@
-"""``trueup trust``: let a configuration file run commands."""
+"""``trueup trust``: let a configuration file have secrets and run commands."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from trueup.render.names import count, printable
 from trueup.render.text import line
 
 
-@click.command(cls=Command, short_help="Let a configuration file run commands.")
+@click.command(cls=Command, short_help="Let a configuration file have secrets.")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--remove", is_flag=True, help="Take the approval back.")
 @pass_session
 def trust(session: Session, *, file: Path | None, remove: bool) -> None:
-    """Let a configuration file run the commands that it names, as long as it stays as it is.
+    """Let a configuration file fetch the secrets that it names, as long as it stays as it is.
 
     \b
     Examples:
@@ -28,8 +28,9 @@ def trust(session: Session, *, file: Path | None, remove: bool) -> None:
       trueup trust deploy/trueup.toml
       trueup trust --remove
 
-    A trueup.toml may have come with something that you downloaded. Read it first: the commands are listed here, but
-    not what they do. Any edit ends the approval.
+    A trueup.toml may have come with something that you downloaded: it could name any variable, file or command, and
+    a server of its own to send the secret to. Read it first. What it fetches is listed here, and the commands that it
+    runs, but not what they do. Any edit ends the approval.
     """
     from trueup import config
 
@@ -54,7 +55,7 @@ def _remove(session: Session, path: Path, state: Path) -> None:
 def _approve(session: Session, path: Path, state: Path) -> None:
     """Approve the bytes that the list of commands was read from."""
     from trueup.config import Source
-    from trueup.config.document import commands, read
+    from trueup.config.document import commands, fetched, read
     from trueup.config.problems import Problem, refuse
     from trueup.config.trust import trust as approve
 
@@ -62,7 +63,22 @@ def _approve(session: Session, path: Path, state: Path) -> None:
     document = read(path, Source.PROJECT, problems)
     refuse(problems)
     listed = dict(commands(document.table)) if document else {}
+    secrets = {
+        name: f"{how} {value}"
+        for name, how, value in (fetched(document.table) if document else ())
+        if how != "command" and isinstance(value, str)
+    }
     digest = approve(path, state, digest=document.digest if document else None)
-    said = f"{printable(str(path))}: trusted as it is now, with {count(len(listed), 'command')} (SHA-256 {digest[:16]})"
-    lines = [line(f"  {name}: {printable(command)}") for name, command in listed.items()]
-    respond(session, "trust", [*lines, line(said)], path=str(path), trusted=True, digest=digest, commands=listed)
+    named = f"{count(len(secrets), 'secret')} and {count(len(listed), 'command')}"
+    said = f"{printable(str(path))}: trusted as it is now, with {named} (SHA-256 {digest[:16]})"
+    lines = [line(f"  {name}: {printable(what)}") for name, what in (secrets | listed).items()]
+    respond(
+        session,
+        "trust",
+        [*lines, line(said)],
+        path=str(path),
+        trusted=True,
+        digest=digest,
+        commands=listed,
+        secrets=secrets,
+    )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from trueup.config.problems import Origin, Problem, Source, dotted
+from trueup.config.secret import WAYS
 
 FILE_NAME = "trueup.toml"
 PYPROJECT = "pyproject.toml"
@@ -20,6 +22,12 @@ SECTION = ("tool", "trueup")
 """Our table in a pyproject.toml."""
 MAX_BYTES = 1024 * 1024
 """No configuration that a person wrote is larger."""
+
+MAX_PARTS = 200
+"""Of the dotted keys in one line; more than ten have no meaning."""
+
+_ADMINISTRATOR = 0
+_STRING = re.compile(rb"""\"[^"]*\"|'[^']*'""")
 
 _PLACE = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 """How tomllib ends its messages (CPython, Lib/tomllib/_parser.py)."""
@@ -43,6 +51,8 @@ class Document:
     """Of the keys and table headers in our part, counted from 1."""
     digest: str
     """SHA-256 of the whole file: of the bytes that `table` was read from."""
+    private: bool = True
+    """Whether nobody but the user and the administrator could write them."""
 
     def origin(self, path: tuple[str, ...], *, profile: str = "") -> Origin:
         """Where a key stands; inside an inline table, where that table begins."""
@@ -51,13 +61,20 @@ class Document:
         return Origin(self.source, self.path, self.lines.get(path), profile)
 
 
-def commands(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+def commands(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The commands that a document would run once it is trusted, each after the name of its setting."""
+    for name, how, value in fetched(table):
+        if how == "command":
+            yield name, shlex.join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def fetched(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str, object]]:
+    """The secrets that a document would fetch once it is trusted: the name of the setting, the way, and from where."""
     for name, value in table.items():
         if isinstance(value, dict):
-            yield from commands(value, (*above, name))
-        elif name == "command" and len(table) == 1 and len(above) > 1:
-            yield dotted(above), shlex.join(map(str, value)) if isinstance(value, list) else str(value)
+            yield from fetched(value, (*above, name))
+        elif name in WAYS and len(table) == 1 and len(above) > 1:
+            yield dotted(above), name, value
 
 
 class _Unusable(Exception):
@@ -87,11 +104,12 @@ def read(path: Path, source: Source, problems: list[Problem]) -> Document | None
         problems: Receives why it cannot be used, if it cannot.
     """
     try:
-        content = _content(path, source)
+        content, private = _content(path, source)
     except _Unusable as error:
         problems.append(error.problem)
         return None
-    return parse(path, content, source, problems)
+    found = parse(path, content, source, problems)
+    return None if found is None else replace(found, private=private)
 
 
 def parse(path: Path, content: bytes, source: Source, problems: list[Problem]) -> Document | None:
@@ -122,7 +140,7 @@ def _is_file(path: Path) -> bool:
 def _has_section(path: Path) -> bool:
     """A file that cannot be read counts if it could be meant for us: reading it again will say why."""
     try:
-        content = _content(path, Source.PROJECT)
+        content, _ = _content(path, Source.PROJECT)
         if SECTION[1].encode() not in content:
             return False
         tool = _table(path, Source.PROJECT, content).get(SECTION[0])
@@ -131,21 +149,30 @@ def _has_section(path: Path) -> bool:
     return isinstance(tool, dict) and SECTION[1] in tool
 
 
-def _content(path: Path, source: Source) -> bytes:
+def _content(path: Path, source: Source) -> tuple[bytes, bool]:
     try:
         with path.open("rb") as file:
+            private = _is_private(os.fstat(file.fileno()))
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _Unusable(Problem(Origin(source, path), "cannot be read", error.strerror or str(error))) from error
     if len(content) > MAX_BYTES:
         raise _Unusable(Problem(Origin(source, path), "is no configuration", f"it is larger than {MAX_BYTES} bytes"))
-    return content
+    return content, private
+
+
+def _is_private(status: os.stat_result) -> bool:
+    """Whether a file can be written by its user and the administrator only; the user's own group does not count."""
+    others = stat.S_IWOTH if status.st_gid == os.getegid() else stat.S_IWOTH | stat.S_IWGRP
+    return status.st_uid in (_ADMINISTRATOR, os.geteuid()) and not status.st_mode & others
 
 
 def _table(path: Path, source: Source, content: bytes) -> dict[str, Any]:
     def unusable(line: int, what: str, why: str) -> _Unusable:
         return _Unusable(Problem(Origin(source, path, line), what, why))
 
+    if line := _endless_key(content):
+        raise unusable(line, "is no configuration", f"a key has more than {MAX_PARTS} parts")
     try:
         return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
@@ -161,6 +188,14 @@ def _table(path: Path, source: Source, content: bytes) -> dict[str, Any]:
         raise unusable(line, "is not TOML", at + _PLACE.sub("", message)) from error
     except RecursionError as error:
         raise unusable(1, "is no configuration", "it is nested too deeply") from error
+
+
+def _endless_key(content: bytes) -> int:
+    """Number of the first line whose keys have too many parts, else 0. The time of tomllib grows with their square."""
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if line.count(b".") > MAX_PARTS and _STRING.sub(b"", line).count(b".") > MAX_PARTS:
+            return number
+    return 0
 
 
 def _lines(text: str) -> Iterator[tuple[tuple[str, ...], int]]:

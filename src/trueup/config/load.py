@@ -216,7 +216,7 @@ def _documents(start: Path, env: Mapping[str, str], file: Path | None, problems:
 
 
 def _layer(document: Document, env: Mapping[str, str], state_dir: Path, problems: list[Problem]) -> Layer:
-    own = document.source is not Source.PROJECT
+    own = document.source is not Source.PROJECT and document.private
     place = Place(document.path.parent, env, state_dir, document.path, document.digest, own)
     return Reader(document, place, problems).layer()
 

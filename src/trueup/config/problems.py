@@ -10,12 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from trueup.core.errors import ConfigError
+from trueup.core.urls import without_passwords
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 """A key that TOML takes without quotes."""
-
-PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/?#@]*:)[^/?#@]*@")
-"""A URL with a password, up to the ``@``; the first group ends before the password."""
 
 SHOWN_CHARACTERS = 60
 """Longer values are cut in messages."""
@@ -97,7 +95,7 @@ def dotted(path: Iterable[str]) -> str:
 def shown(value: object) -> str:
     """A value as part of a message: quoted, cut, without the password of a URL, and unable to control a terminal."""
     if isinstance(value, str):
-        value = PASSWORD.sub(r"\1***@", value)
+        value = without_passwords(value)
     scalar = isinstance(value, (str, int, float))
     text = printable(json.dumps(value, ensure_ascii=False)) if scalar else worded(value)
     return text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."

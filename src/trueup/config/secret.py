@@ -15,6 +15,9 @@ from trueup.core.errors import ConfigError
 COMMAND_SECONDS = 60
 """Long enough for a person to unlock a password store."""
 
+SECRET_BYTES = 64 * 1024
+"""No key is longer; a device or a pipe that goes on for ever is given up here."""
+
 HIDDEN = "***"
 
 
@@ -33,7 +36,7 @@ class Place:
     """Whether only the user or the administrator can have written it, so that it needs no approval."""
 
     def trusted(self) -> bool:
-        """Whether what stands here may run commands."""
+        """Whether what stands here may run commands and have secrets."""
         return self.own or (self.file is not None and is_trusted(self.file, self.state_dir, digest=self.digest))
 
 
@@ -54,8 +57,15 @@ class Secret:
         """The secret itself.
 
         Raises:
-            ConfigError: If it cannot be had, or would need a command that nobody has approved.
+            ConfigError: If it cannot be had, or the file that asks for it has not been approved.
         """
+        if not self._place.trusted():
+            # Not only commands: a stranger's file can name any secret, and an endpoint of its own to send it to.
+            raise ConfigError(
+                f"{self._place.file} may not {'run commands' if self._how == 'command' else 'have secrets'}",
+                why="nobody has approved it as it is now: read it first",
+                attempt=f"trueup trust {shlex.quote(str(self._place.file))}",
+            )
         value = _WAYS[self._how](self._what, self._place)
         if not value:
             raise ConfigError(f"the secret from {self} is empty")
@@ -81,7 +91,11 @@ def _from_env(what: Any, place: Place) -> str:
 def _from_file(what: Any, place: Place) -> str:
     path = absolute(what, place)
     try:
-        return path.read_text("utf-8").rstrip("\r\n")
+        with path.open("rb") as file:
+            content = file.read(SECRET_BYTES + 1)
+        if len(content) > SECRET_BYTES:
+            raise ConfigError(f"the secret in {path} cannot be read", why=f"it is larger than {SECRET_BYTES} bytes")
+        return content.decode().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(f"the secret in {path} cannot be read", why=reason or "") from error
@@ -89,12 +103,6 @@ def _from_file(what: Any, place: Place) -> str:
 
 def _from_command(what: Any, place: Place) -> str:
     """Its output. Errors name the program only: arguments and output may be secret."""
-    if not place.trusted():
-        raise ConfigError(
-            f"{place.file} may not run commands",
-            why="nobody has approved it as it is now: read it first",
-            attempt=f"trueup trust {shlex.quote(str(place.file))}",
-        )
     import subprocess
 
     try:

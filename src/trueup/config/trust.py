@@ -1,4 +1,4 @@
-"""Which configuration files may run commands: those whose exact bytes a person has approved.
+"""Which configuration files may have secrets and run commands: those whose exact bytes a person has approved.
 
 A ``trueup.toml`` is found by walking up, so it may be a stranger's. Approval is recorded in the state directory and
 holds for one path and one SHA-256; an edit ends it.
@@ -21,7 +21,7 @@ _OTHERS_WRITE = 0o022
 
 
 def is_trusted(path: Path, state_dir: Path, *, digest: str | None = None) -> bool:
-    """Whether a file may run commands. A store that is damaged, or that others can write, approves nothing.
+    """Whether a file may have secrets; a store that is damaged, or that others can write, approves nothing.
 
     Args:
         path: The configuration file.
@@ -36,7 +36,7 @@ def is_trusted(path: Path, state_dir: Path, *, digest: str | None = None) -> boo
 
 
 def trust(path: Path, state_dir: Path, *, digest: str | None = None) -> str:
-    """Let a file run commands as long as it stays as it is.
+    """Let a file have secrets and run commands as long as it stays as it is.
 
     Args:
         path: The configuration file.

@@ -10,9 +10,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+<<<<<<< HEAD
 from trueup.config.problems import PASSWORD, nearest, shown, worded
 from trueup.config.secret import HIDDEN, WAYS, Place, Secret, absolute
+=======
+from trueup.config.problems import nearest, shown, worded
+from trueup.config.secret import WAYS, Place, Secret, absolute
+>>>>>>> main
 from trueup.core.check import Limits
+from trueup.core.urls import holds_password
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?((?:[kKmMgGtT]i?)?[bB])")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)")
@@ -176,7 +182,7 @@ def location(*, buckets: bool) -> Form:
     def read(value: object, place: Place) -> str:
         if not isinstance(value, str) or not value or "\0" in value:
             raise Wrong
-        if PASSWORD.match(value):
+        if holds_password(value):
             raise Wrong("a password does not belong in a URL: put the keys into [buckets] as { env = ... }")
         match = _SCHEME.match(value)
         if match is None:
@@ -192,7 +198,7 @@ def location(*, buckets: bool) -> Form:
 
 def _read_url(value: object, place: Place) -> str:
     text: str = _read_text(value, place)
-    if PASSWORD.match(text):
+    if holds_password(text):
         raise Wrong("a password does not belong in a URL: use access_key and secret_key")
     if not re.match(r"https?://[^/]", text):
         raise Wrong

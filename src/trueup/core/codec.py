@@ -16,6 +16,7 @@ from enum import Enum, IntEnum
 from functools import cache
 from typing import Any, NewType, TypeVar, Union
 
+from trueup.core.coherence import incoherence
 from trueup.core.errors import TrueupError
 from trueup.core.plan import Plan
 from trueup.core.report import Report
@@ -23,6 +24,12 @@ from trueup.core.report import Report
 PLAN_FORMAT = "trueup.plan"
 REPORT_FORMAT = "trueup.report"
 VERSION = 1
+MAX_BYTES = 128 * 1024 * 1024
+"""Of a saved plan: some 120,000 changes, at 1.1 kB each."""
+MAX_VALUES = 6_000_000
+"""In a saved plan, counted by commas and brackets: a change has 35. Each costs up to 120 bytes of memory."""
+MAX_NUMBER = 1 << 94
+"""No size, time or count is larger: a system's time is 64 bits of seconds, here in nanoseconds."""
 
 T = TypeVar("T")
 
@@ -52,6 +59,47 @@ def plan_from_json(document: object) -> Plan:
     if stated != digest(plan):
         raise CodecError("the plan was altered or damaged", why=f"its digest is {digest(plan)}, it says {stated}")
     return plan
+
+
+def plan_from_bytes(data: bytes) -> Plan:
+    """A plan as it was saved, from anybody: what would cost memory or time out of proportion is refused unread.
+
+    Args:
+        data: UTF-8 JSON.
+
+    Raises:
+        CodecError: If it is no plan, or too large, of a newer version, was altered, or does not hang together.
+    """
+    if len(data) > MAX_BYTES:
+        raise CodecError("the plan is too large to be read", why=f"it has more than {MAX_BYTES} bytes")
+    if sum(map(data.count, (b",", b"[", b"{"))) > MAX_VALUES:
+        raise CodecError("the plan is too large to be read", why=f"it has more than {MAX_VALUES} values")
+    try:
+        document = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise CodecError("the plan is nested too deeply") from error
+    except ValueError as error:
+        raise CodecError("the plan is not JSON", why=str(error)) from error
+    plan = plan_from_json(document)
+    refuse_incoherent(plan)
+    return plan
+
+
+def refuse_incoherent(plan: Plan) -> None:
+    """Raise CodecError for a plan that nobody can have made, whatever its digest says."""
+    if (why := incoherence(plan)) is not None:
+        raise CodecError("the plan does not hang together", why=why)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise CodecError("a field is there twice", why="programs do not agree on which of them counts")
+    return fields
+
+
+def _refuse_constant(name: str) -> None:
+    raise CodecError(f"{name} is no number")
 
 
 def report_to_json(report: Report) -> dict[str, Any]:
@@ -159,13 +207,15 @@ def decode(expected: Any, data: object, path: str) -> Any:  # noqa: PLR0911  # a
     if isinstance(expected, type) and issubclass(expected, Enum):
         return _decode_enum(expected, data, path)
     if expected is float and type(data) is int:
-        return float(data)
+        return float(_typed(int, data, path))
     return _typed(expected, data, path)
 
 
 def _typed(expected: type[T], data: object, path: str) -> T:
     if type(data) is not expected:
         raise CodecError(f"{path} must be {expected.__name__}", why=f"it is {type(data).__name__}")
+    if isinstance(data, int | float) and not -MAX_NUMBER < data < MAX_NUMBER:
+        raise CodecError(f"{path} is out of range")
     return data
 
 

@@ -80,6 +80,12 @@ def is_directory(key: Key) -> bool:
     return key.endswith("/")
 
 
+def range_below(file: Key) -> tuple[bytes, bytes]:
+    """The range of keys, both ends excluded, of what lies below a directory of a file's name: ``a/`` to ``a0``."""
+    raw = key_bytes(file)
+    return raw + b"/", raw + b"0"
+
+
 def parents(key: Key) -> list[Key]:
     """The keys of all directories above, outermost first: ``a/b/c`` -> ``a/``, ``a/b/``."""
     parts = key.rstrip("/").split("/")[:-1]

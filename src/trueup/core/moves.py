@@ -105,7 +105,7 @@ def find(findings: Sequence[Finding], movable: Sequence[Side]) -> list[Move]:
 def _contested(findings: Sequence[Finding]) -> set[Key]:
     """Keys that take part in a change of kind: a file where there is also a directory."""
     files = {finding.key for finding in findings if not is_directory(finding.key)}
-    contested: set[Key] = set()
+    contested = {finding.key for finding in findings if finding.beneath is not None}
     for finding in findings:
         above = [*parents(finding.key), finding.key] if is_directory(finding.key) else parents(finding.key)
         clashing = {Key(directory[:-1]) for directory in above} & files

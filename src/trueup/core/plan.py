@@ -230,12 +230,13 @@ def build_items(findings: Sequence[Finding], policy: Policy) -> tuple[Item, ...]
     """Turn settled findings into items with steps.
 
     Args:
-        findings: In key order, as `trueup.core.tree.settle` returns them.
+        findings: In key order, as `trueup.core.tree.settle` returns them; what is agreed, with nothing to remember, is
+            no item.
         policy: The target's settings.
     """
     table = {finding.key: finding for finding in findings}
     builder = _Builder(policy, table)
-    items = [builder.item(finding) for finding in findings]
+    items = [builder.item(finding) for finding in findings if finding.rule.acts or not finding.agreed]
     return tuple(_forgetting(_link_replacements(items, table), builder))
 
 
@@ -342,8 +343,8 @@ def _link_replacements(items: Sequence[Item], table: Mapping[Key, Finding]) -> l
                 below = emptied.get((step.side, Key(step.key + "/")))
                 if file is not None:
                     _file_becomes_directory(linked, item, step, file)
-                elif below:
-                    _directory_becomes_file(linked, item, step, below)
+                elif below or table[item.key].beneath is not None:
+                    _directory_becomes_file(linked, item, step, below or ())
     return [linked[item.key] for item in items]
 
 

@@ -125,7 +125,11 @@ def _opaque(difference: Difference) -> Rule:
     return Rule(Reason.UNKNOWN)
 
 
-_SIBLING = re.compile(r"\.conflict-(?:local|remote)-[0-9a-f]{8}(?:\.|\Z)")
+SIBLING_DIGITS = (8, 16, 32, 64)
+"""How much of a digest a sibling's name holds: the least, unless somebody has another version under that name."""
+
+_HASH = "|".join(f"[0-9a-f]{{{digits}}}" for digits in SIBLING_DIGITS)
+_SIBLING = re.compile(rf"\.conflict-(?:local|remote)-(?:{_HASH})(?:\.|\Z)")
 
 
 def is_sibling(key: Key) -> bool:
@@ -133,8 +137,8 @@ def is_sibling(key: Key) -> bool:
     return _SIBLING.search(key.rsplit("/", 1)[-1]) is not None
 
 
-def sibling_key(key: Key, side: Side, fingerprint: Fingerprint) -> Key:
-    """``dir/stem.ext`` -> ``dir/stem.conflict-<side>-<hash8>.ext``.
+def sibling_key(key: Key, side: Side, fingerprint: Fingerprint, digits: int = SIBLING_DIGITS[0]) -> Key:
+    """``dir/stem.ext`` -> ``dir/stem.conflict-<side>-<hash8>.ext``, or with more digits of the hash.
 
     Made from the content, so that a retry or a crash makes no second one.
     """
@@ -142,7 +146,7 @@ def sibling_key(key: Key, side: Side, fingerprint: Fingerprint) -> Key:
     stem, dot, extension = name.rpartition(".")
     if not stem:
         stem, dot, extension = name, "", ""
-    return Key(f"{head}{slash}{stem}.conflict-{side}-{fingerprint.digest[:8]}{dot}{extension}")
+    return Key(f"{head}{slash}{stem}.conflict-{side}-{fingerprint.digest[:digits]}{dot}{extension}")
 
 
 def spell(difference: Difference) -> str | LookCloser:

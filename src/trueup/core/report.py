@@ -62,6 +62,8 @@ class Outcome:
     """Of the bytes that were written."""
     kept: str | None = None
     """Handle of the replaced or deleted version in the side's trash."""
+    found: bool = False
+    """Whether it was there already, just as it was to be: the step wrote nothing, and an undo leaves it alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,14 @@ from trueup.core.model import (
     parents,
     same_content,
 )
-from trueup.core.reconcile import Reason, other, sibling_key, win
+from trueup.core.reconcile import SIBLING_DIGITS, Reason, other, sibling_key, win
 from trueup.core.strategy import Conflict, Policy
 from trueup.core.table import Act, Rule, Verb
 
 SIDES = (LOCAL, REMOTE)
+
+_ALIKE = frozenset({Reason.ADOPT, Reason.AGREE})
+"""Both sides hold the same, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,11 @@ class Finding:
     rule: Rule
     moved_from: Key | None = None
     """The old name of what is moved here."""
+    beneath: Entry | None = None
+    """A directory of the file's name that makes way for it, where the other side knows no directories; its size is the
+    number of filtered items in it, and below."""
+    digits: int = SIBLING_DIGITS[0]
+    """How much of the digest a sibling's name holds."""
 
     @property
     def key(self) -> Key:
@@ -58,6 +66,11 @@ class Finding:
         if self.does(Verb.PUT, side):
             return True
         return self.seen(side) is not None and not self.does(Verb.DELETE, side)
+
+    @property
+    def agreed(self) -> bool:
+        """Whether both sides hold what was agreed; it is here for the sake of what cannot be beside it."""
+        return self.rule.reason == Reason.AGREE
 
     def changed(self, side: Side) -> bool:
         """Whether the side is not as the ancestor says."""
@@ -82,7 +95,12 @@ class Finding:
         seen = self.seen(loser)
         if not isinstance(seen, Entry) or seen.content.fingerprint is None:
             raise ValueError(f"sibling of {self.key!r} planned without a fingerprint")
-        return sibling_key(self.key, loser, seen.content.fingerprint)
+        return sibling_key(self.key, loser, seen.content.fingerprint, self.digits)
+
+    def siblings(self) -> list[tuple[int, Key]]:
+        """The names that its sibling may get, and how many digits they hold."""
+        acts = [act for act in self.rule.acts if act.verb is Verb.SIBLING]
+        return [(digits, replace(self, digits=digits).sibling(act)) for digits in SIBLING_DIGITS for act in acts[:1]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +143,8 @@ def settle(
     for file, members in groups.items():
         chosen = resolve.get(file)
         _settle_group(table, file, members, policy if chosen is None else replace(policy, conflict=chosen))
+    _name_siblings(table)
+    _hold_filtered(table)
     _hold_incomplete(table, complete=complete)
     _block_names(table, names)
     _keep_directories(table)
@@ -169,8 +189,16 @@ def _settle_group(
 
 
 def _clash(group: Sequence[Finding], side: Side) -> bool:
-    """Whether the side holds the file, and the other something at or below the directory of its name."""
-    return group[0].seen(side) is not None and any(member.seen(other(side)) is not None for member in group[1:])
+    """Whether the side holds the file, and the other something at or below the directory of its name.
+
+    What both hold as agreed is in nobody's way there: a bucket can hold both kinds.
+    """
+    file, *members = group
+    if file.agreed:
+        return False
+    return file.seen(side) is not None and any(
+        member.seen(other(side)) is not None and not member.agreed for member in members
+    )
 
 
 def _overlap(group: Sequence[Finding], side: Side) -> bool:
@@ -195,7 +223,7 @@ def _group_winner(group: Sequence[Finding], policy: Policy) -> Side | None:
     What both sides did alike, as deleting something below a directory that the other replaced, is no dispute. A
     change of kind is an edit, not a deletion: it is followed under every `deletes` setting.
     """
-    disputed = [member for member in group if member.rule.reason != Reason.ADOPT]
+    disputed = [member for member in group if member.rule.reason not in _ALIKE]
     changed = [side for side in SIDES if any(member.changed(side) for member in disputed)]
     if len(changed) == 1 and policy.direction.destination != changed[0]:
         return changed[0]
@@ -215,7 +243,7 @@ def _group_rule(member: Finding, winner: Side, policy: Policy) -> Rule:
     loser = other(winner)
     has, had = member.seen(winner), member.seen(loser)
     if has is not None and had is not None:
-        return member.rule if member.rule.reason == Reason.ADOPT else win(winner, policy)
+        return member.rule if member.rule.reason in _ALIKE else win(winner, policy)
     if not policy.direction.writes(loser):
         return Rule(Reason.KEPT_LOCAL if loser == LOCAL else Reason.KEPT_REMOTE)
     reason = Reason.LOCAL_WINS if winner == LOCAL else Reason.REMOTE_WINS
@@ -224,6 +252,35 @@ def _group_rule(member: Finding, winner: Side, policy: Policy) -> Rule:
     if had is not None:
         return Rule(reason, (Act(Verb.SAVE, loser), Act(Verb.DELETE, loser)))
     return member.rule
+
+
+def _name_siblings(table: dict[Key, Finding]) -> None:
+    """A sibling does not take a name under which somebody has another version: an earlier sibling that was edited."""
+    for key, finding in table.items():
+        names = finding.siblings()
+        digits = next((digits for digits, name in names if not _taken(table.get(name), finding)), None)
+        if digits is not None:
+            table[key] = replace(finding, digits=digits)
+        elif names:
+            table[key] = _report(finding, Reason.CONFLICT)
+
+
+def _taken(there: Finding | None, finding: Finding) -> bool:
+    """Whether something under a sibling's name is known to be another version than the sibling."""
+    loser = next(finding.seen(act.source or other(act.side)) for act in finding.rule.acts if act.verb is Verb.SIBLING)
+    versions = [] if there is None else [there.seen(side) for side in SIDES]
+    return any(
+        isinstance(seen, Entry) and isinstance(loser, Entry) and same_content(seen.content, loser.content) is False
+        for seen in versions
+    )
+
+
+def _hold_filtered(table: dict[Key, Finding]) -> None:
+    """No file takes the place of a directory in which there is something that is not ours to judge."""
+    for key, finding in table.items():
+        filtered = finding.beneath is not None and finding.beneath.content.size > 0
+        if filtered and any(finding.does(Verb.PUT, side) and finding.seen(side) is None for side in SIDES):
+            table[key] = _report(finding, Reason.KIND_CONFLICT)
 
 
 def _hold_incomplete(table: dict[Key, Finding], *, complete: bool) -> None:

@@ -33,16 +33,28 @@ Agreement = tuple[Key, Ancestor | None]
 """A key, and what both sides agree on; None: that nothing is there."""
 
 
-def trusted(job: Job, side: Side, token: Token, *, modified_ns: int, observed_ns: int) -> Token:
+def trusted(
+    job: Job, side: Side, token: Token, *, modified_ns: int, observed_ns: int, told_by: Side | None = None
+) -> Token:
     """The token, or the empty one if a later edit could bear the same.
 
     An edit within the clock's granularity of the last one changes neither size nor time (the racy timestamp of
     version control systems): a file that young is looked at again next time.
+
+    Args:
+        job: For its sides' clocks.
+        side: Whose token it is.
+        token: The version.
+        modified_ns: When it was modified; 0 is no time but of a side whose listing tells every time.
+        observed_ns: When it was seen, or its writing was begun.
+        told_by: The side that told the time; None: its own.
     """
     properties = job.stores[side].properties
     if not properties.tick_ns or token == DIRECTORY_TOKEN:
         return token
     made_ns = properties.made_ns(token)
+    if made_ns is None and not modified_ns and not job.stores[told_by or side].properties.complete_rows:
+        return UNTRUSTED
     since_ns = modified_ns if made_ns is None else made_ns
     return token if since_ns < observed_ns - properties.tick_ns else UNTRUSTED
 
@@ -108,7 +120,8 @@ def _copied(job: Job, steps: Sequence[Step], results: Mapping[str, Written], obs
         fingerprint = result.fingerprint or fingerprint
     content = _content(Content(value.content.kind, value.content.size, fingerprint))
     local, remote = (
-        trusted(job, side, tokens[side], modified_ns=value.modified_ns, observed_ns=observed_ns) for side in SIDES
+        trusted(job, side, tokens[side], modified_ns=value.modified_ns, observed_ns=observed_ns, told_by=value.side)
+        for side in SIDES
     )
     return Ancestor(local, remote, content)
 

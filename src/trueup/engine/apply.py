@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from trueup.core.check import check
+from trueup.core.codec import refuse_incoherent
 from trueup.core.errors import PreconditionFailed, StalePlan, StoreError
 from trueup.core.model import Damaged, Entry, Key, Recorded, Side, Token
 from trueup.core.plan import Item, Plan
@@ -26,10 +27,12 @@ async def apply(plan: Plan, job: Job, *, skip_stale: bool) -> Report:
         skip_stale: Apply what still matches, report the rest as changed.
 
     Raises:
+        CodecError: If the plan does not hang together.
         StalePlan: If an item is no longer as the plan saw it, unless those are to be skipped; nothing was done.
         PlanRefused: If a guard stops the plan.
         Locked: If another run holds the target.
     """
+    refuse_incoherent(plan)
     async with held(job):
         chosen = selected(plan, job)
         stale = await _find_stale(chosen, job)

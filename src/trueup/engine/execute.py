@@ -18,7 +18,6 @@ from trueup.core.model import (
     key_bytes,
 )
 from trueup.core.plan import Item, Phase, Plan, Ref, Step
-from trueup.core.reconcile import other
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
 from trueup.engine.agree import adopted, trusted, written
@@ -94,6 +93,8 @@ class _Execution:
     results: dict[int, tuple[Outcome, ...]] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
     """Ids of steps that were carried out."""
+    found: set[str] = field(default_factory=set)
+    """Ids of those that wrote nothing: it was there already."""
     failed: bool = False
     ahead: dict[str, Written | StoreError] = field(default_factory=dict)
     """What became of steps that were carried out together with others, before their items are finished."""
@@ -231,7 +232,13 @@ class _Execution:
             return Outcome(step.id, step.key, Status.FAILED, str(error), error.code), None
         self.job.pace.succeeded()
         outcome = Outcome(
-            step.id, step.key, Status.DONE, token=written.token, fingerprint=written.fingerprint, kept=written.kept
+            step.id,
+            step.key,
+            Status.DONE,
+            token=written.token,
+            fingerprint=written.fingerprint,
+            kept=written.kept,
+            found=step.id in self.found,
         )
         return outcome, written
 
@@ -249,18 +256,10 @@ class _Execution:
             return await carry_out(store, effect)
         except PreconditionFailed:
             found = await self._there_already(step) if _is_new(store, step) else None
-            found = found or await self._in_place_of_folders(step, trash)
             if found is None:
                 raise
+            self.found.add(step.id)
             return found
-
-    async def _in_place_of_folders(self, step: Step, trash: Trash | None) -> Written | None:
-        """Write a new file where nothing but directories is, if those are none of the other side's business."""
-        store, effect = self.stores[step.side], self._effect(step, trash)
-        hidden = store.properties.directories and not self.stores[other(step.side)].properties.directories
-        if not hidden or not isinstance(effect, Put) or effect.expect is not None:
-            return None
-        return await carry_out(store, replace(effect, expect=DIRECTORY_TOKEN))
 
     def _effect(self, step: Step, trash: Trash | None) -> Effect | None:
         """What the step asks of its store; None: to make a directory."""

@@ -72,7 +72,10 @@ class Finished:
 
 
 class Journal:
-    """Runs and their items in the state database. All calls block."""
+    """Runs and their items in the state database. All calls block.
+
+    Runs are in the order in which they were begun, as the database numbers them: clocks are set back.
+    """
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -104,7 +107,7 @@ class Journal:
         """Runs of a target that never ended. Under the target's lock these are dead."""
         with self._state.reading() as connection:
             rows = connection.execute(
-                "SELECT id FROM runs WHERE target = ? AND state = ? ORDER BY started_ns",
+                "SELECT id FROM runs WHERE target = ? AND state = ? ORDER BY rowid",
                 (number, RunState.RUNNING.value),
             )
             return [str(row[0]) for row in rows]
@@ -123,7 +126,7 @@ class Journal:
         arguments = () if number is None else (number,)
         with self._state.reading() as connection:
             rows = connection.execute(
-                f"{_SUMMARY} {where} ORDER BY runs.started_ns DESC, runs.id DESC LIMIT ?",  # constants
+                f"{_SUMMARY} {where} ORDER BY runs.rowid DESC LIMIT ?",  # constants
                 (*arguments, limit),
             ).fetchall()
             return [self._summary(connection, row) for row in rows]
@@ -136,7 +139,7 @@ class Journal:
         """
         with self._state.reading() as connection:
             if name == "last":
-                query = f"{_SUMMARY} WHERE {_WROTE} ORDER BY runs.started_ns DESC, runs.id DESC LIMIT 1"
+                query = f"{_SUMMARY} WHERE {_WROTE} ORDER BY runs.rowid DESC LIMIT 1"
                 rows = connection.execute(query).fetchall()
             else:
                 pattern = "".join("\\" + char if char in "\\%_" else char for char in name) + "%"

@@ -22,7 +22,6 @@ from trueup.core.model import (
     Entry,
     Fingerprint,
     Key,
-    Kind,
     Row,
     Side,
     Token,
@@ -37,6 +36,7 @@ from trueup.core.reconcile import LookCloser, Reason, other, reconcile
 from trueup.core.table import Act, Rule, Verb
 from trueup.core.tree import SIDES, Finding
 from trueup.engine.agree import trusted
+from trueup.engine.beside import Bare, sibling_names, with_agreed, with_what_is_in_the_way
 from trueup.engine.groups import ungrouped
 from trueup.engine.job import Job, Progress
 from trueup.engine.recognise import recognised
@@ -93,6 +93,7 @@ class _Observer:
         self.started_ns = job.ambient.clock.now_ns()
         self.found = Observation(Merge(distrust=job.verify))
         self.opaque: list[Suspect] = []
+        self.bare = Bare()
 
     async def run(self) -> Observation:
         found = self.found
@@ -106,6 +107,8 @@ class _Observer:
         found.findings.sort(key=lambda finding: key_bytes(finding.key))
         for side in found.lost:
             found.findings = [finding for finding in found.findings if not self._says_nothing(finding, side)]
+        found.findings = await with_what_is_in_the_way(self.job, self.number, found.findings, self.bare)
+        await self._look_at_siblings()
         if found.complete:
             await self._follow_moves()
         for side in SIDES:
@@ -120,6 +123,23 @@ class _Observer:
         printed = await self._fingerprint(wishes, look=not self.job.verify)
         self.found.findings = [_with_prints(finding, printed) for finding in self.found.findings]
 
+    async def _look_at_siblings(self) -> None:
+        """Fingerprint what has the names of siblings: a run that was stopped may have made them, others edited them."""
+        names = sibling_names(self.found.findings)
+        if not names:
+            return
+        findings = await with_agreed(self.job, self.number, self.found.findings, names)
+        wishes = [
+            (side, finding.key, seen)
+            for finding in findings
+            for side in SIDES
+            if finding.key in names
+            and isinstance(seen := finding.seen(side), Entry)
+            and seen.content.fingerprint is None
+        ]
+        printed = await self._fingerprint(wishes, look=not self.job.verify)
+        self.found.findings = [_with_prints(finding, printed) for finding in findings]
+
     def _says_nothing(self, finding: Finding, side: Side) -> bool:
         """Absent from a listing that broke off: not known to be missing."""
         if finding.seen(side) is not None:
@@ -130,7 +150,7 @@ class _Observer:
     def _listing(self, side: Side) -> AsyncIterator[list[Row]]:
         listing = self.job.stores[side].scan()
         if not all(store.properties.directories for store in self.job.stores.values()):
-            listing = _without_directories(listing)
+            listing = self.bare.without_directories(listing)
         return spooled(listing, self.job.ambient.threads) if side in self.unordered else listing
 
     async def _ancestors(self) -> AsyncIterator[Batch]:
@@ -318,13 +338,6 @@ class _Observer:
             free_bytes=await store.free_bytes(),
             notices=store.properties.notices,
         )
-
-
-async def _without_directories(listing: AsyncIterator[list[Row]]) -> AsyncIterator[list[Row]]:
-    """Where one side has no directories there is nothing to agree on about the other's."""
-    async with aclosing(listing):  # type: ignore[type-var]  # it is a generator
-        async for batch in listing:
-            yield [row for row in batch if row[2] is not Kind.DIRECTORY]
 
 
 def _news(difference: Difference, side: Side) -> Entry | None:

@@ -193,7 +193,7 @@ def _acquire(path: Path, holder: str, name: str) -> FileLock:
     from filelock import FileLock, Timeout  # 15 ms that a look need not pay
 
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    lock = FileLock(path, timeout=0, thread_local=False)
+    lock = FileLock(path, timeout=0, mode=0o600, thread_local=False)
     try:
         lock.acquire()
     except Timeout as error:
@@ -201,7 +201,9 @@ def _acquire(path: Path, holder: str, name: str) -> FileLock:
             f"another run holds {name}", why=_holder(path), attempt="wait for it to end, then run this again"
         ) from error
     with suppress(OSError):  # on a full disk: who holds the lock is a courtesy, the lock itself is held
-        path.with_suffix(".json").write_text(holder)
+        told = os.open(path.with_suffix(".json"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(told, "w", encoding="utf-8") as file:
+            file.write(holder)
     return lock
 
 

@@ -13,8 +13,9 @@ import shutil
 import sqlite3
 import threading
 import zlib
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from trueup.core.model import (
     Token,
     key_bytes,
     key_from_bytes,
+    range_below,
 )
 from trueup.core.plan import Target
 from trueup.engine.migrations import STEPS
@@ -265,6 +267,19 @@ class State:
                 else:
                     found[key_from_bytes(row[0])] = ancestor
         return found, damaged
+
+    def first_below(self, number: int | None, files: Iterable[Key], known: Container[Key]) -> list[Key]:
+        """For each file's name the first agreed key below a directory of that name, if there is one but `known`."""
+        if number is None:
+            return []
+        found: list[Key] = []
+        query = "SELECT key FROM ancestors WHERE target = ? AND key > ? AND key < ? ORDER BY key"
+        with self.reading() as connection:
+            for file in files:
+                rows = connection.execute(query, (number, *range_below(file)))
+                keys = (key_from_bytes(row[0]) for row in rows)
+                found += islice((key for key in keys if key not in known), 1)
+        return found
 
     def commit_ancestors(
         self, connection: sqlite3.Connection, number: int, ancestors: Iterable[tuple[Key, Ancestor | None]]

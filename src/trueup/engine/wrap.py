@@ -5,8 +5,9 @@ Wrappers have the protocol of what they wrap: ``Retrying(TimeLimited(store, ...)
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -211,6 +212,47 @@ class TimeLimited(Wrapper):
     async def move(self, origin: Key, target: Key, *, expect: Token) -> Written:
         """Within the limit."""
         return await self._limited("moving", origin, self.inner.move(origin, target, expect=expect))
+
+    async def flush(self) -> None:
+        """Within the limit."""
+        await self._limited("syncing", self.properties.location, self.inner.flush())
+
+    async def kept(self) -> list[Discarded]:
+        """Within the limit."""
+        return await self._limited("listing the trash of", self.properties.location, self.inner.kept())
+
+    async def prune(self, handle: str) -> None:
+        """Within the limit."""
+        await self._limited("removing", handle, self.inner.prune(handle))
+
+    async def marker(self) -> str | None:
+        """Within the limit."""
+        return await self._limited("reading the marker of", self.properties.location, self.inner.marker())
+
+    async def set_marker(self, identity: str) -> str:
+        """Within the limit."""
+        return await self._limited("marking", self.properties.location, self.inner.set_marker(identity))
+
+    @asynccontextmanager
+    async def hold(self, holder: str) -> AsyncIterator[None]:
+        """Taken within the limit, and held as long as it takes; the store sees to it that letting go comes to an end.
+
+        One scope around it all: a store may renew its hold in a task group, which has to end before the scope does.
+        """
+        with anyio.move_on_after(self._seconds) as scope:
+            async with self.inner.hold(holder):
+                scope.deadline = math.inf
+                yield
+        if scope.cancelled_caught:
+            raise TimedOut(f"taking hold of {self.properties.location} took longer than {self._seconds:g} s")
+
+    async def free_bytes(self) -> int | None:
+        """Within the limit."""
+        return await self._limited("a look at the room of", self.properties.location, self.inner.free_bytes())
+
+    async def clean(self) -> list[str]:
+        """Within the limit."""
+        return await self._limited("tidying", self.properties.location, self.inner.clean())
 
     async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
         """Within the limit for each; which one took too long is not known."""

@@ -18,6 +18,9 @@ _NEXT_ROOT = re.compile(r"\n(?=[^/\n]+=[^/\n]*/)")
 """What `trueup.stores.joined` puts between the roots of one side."""
 
 
+_YEAR_9999_NS = 253_370_764_800 * 10**9
+"""Its first day; later ones have no datetime in every zone."""
+
 _UNITS = ("kB", "MB", "GB", "TB", "PB")
 
 
@@ -100,8 +103,11 @@ def listing(parts: Iterable[str]) -> str:
 
 
 def moment(ns: int, zone: tzinfo | None = None) -> str:
-    """``2025-01-31 14:02:07`` in the zone, local time by default; ``-`` for 0, which means not known."""
-    if ns <= 0:
+    """``2025-01-31 14:02:07`` in the zone, local time by default; ``-`` for 0, which means not known.
+
+    ``-`` also stands for a time that no calendar has: a file can bear any.
+    """
+    if not 0 < ns < _YEAR_9999_NS:
         return "-"
     return datetime.fromtimestamp(ns / 1e9, UTC).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from trueup.core.errors import UsageError
+from trueup.core.urls import holds_password
 from trueup.protocols import Opening, Store
 
 Open = Callable[[str, Opening], Store]
@@ -20,6 +21,8 @@ _OURS = {
     "memory": "trueup.stores.memory:open_url",
     **dict.fromkeys(("s3", "gs", "gcs", "az", "azblob", "oss", "obs", "cos", "b2"), "trueup.stores.object:open_url"),
 }
+
+_ELSEWHERE = "trueup help stores, which says where keys belong"
 
 
 def scheme_of(url: str) -> str:
@@ -46,9 +49,13 @@ def open_store(url: str, opening: Opening) -> Store:
     """The store that holds what a URL names.
 
     Raises:
-        UsageError: If no store knows the scheme.
+        UsageError: If no store knows the scheme, or the URL holds a password.
         StoreError: If the store knows that there is no such place.
     """
+    if holds_password(url):
+        raise UsageError(
+            "a password does not belong in a URL", why="plans, the history and messages repeat it", attempt=_ELSEWHERE
+        )
     scheme = scheme_of(url)
     if scheme in _OURS:
         module, _, name = _OURS[scheme].partition(":")

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -328,6 +328,98 @@ class RcloneS3(S3Server):
         """Nobody's configuration."""
         keys = f"{self.credentials.access_key},{self.credentials.secret_key}"
         return ["serve", "s3", "--config=", f"--addr={self.address}", f"--auth-key={keys}", str(self.data)]
+
+
+class DockerEngine(Server):
+    """A container engine of its own: no network, no systemd, no registry. Ready in a second; needs the superuser."""
+
+    program = "dockerd"
+    origin = "docker.io from Debian"
+    ports_needed = 0
+
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self.directory / "docker.sock"
+
+    @property
+    def endpoint(self) -> str:
+        """``unix:///path``."""
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        """As `Server.start`.
+
+        Raises:
+            Missing: Also if this user may not run it.
+        """
+        if os.geteuid() != 0:
+            raise Missing("dockerd can be started by the superuser only")
+        super().start()
+
+    def prepare(self) -> None:
+        """Nobody's configuration."""
+        (self.directory / "daemon.json").write_text("{}")
+        self.socket.unlink(missing_ok=True)
+
+    def arguments(self) -> Sequence[str]:
+        """Nothing outside its folder, but for one control group."""
+        # fmt: off
+        return [
+            f"--host={self.endpoint}", f"--data-root={self.directory / 'data'}",
+            f"--exec-root={self.directory / 'exec'}", f"--pidfile={self.directory / 'dockerd.pid'}",
+            f"--config-file={self.directory / 'daemon.json'}", "--storage-driver=vfs", "--iptables=false",
+            "--ip6tables=false", "--bridge=none", "--cgroup-parent=trueup-test",
+        ]
+        # fmt: on
+
+    def ready(self) -> bool:
+        """It answers a ping."""
+        return self.call("GET", "/_ping") == b"OK"
+
+    def call(self, method: str, path: str, body: bytes = b"", *, kind: str = "application/json") -> bytes:
+        """One request of its interface.
+
+        Returns:
+            The answer.
+
+        Raises:
+            Failed: If it refuses.
+        """
+        connection = _UnixConnection(self.socket)
+        try:
+            connection.request(method, path, body, {"Content-Type": kind})
+            answer = connection.getresponse()
+            data = answer.read()
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise Failed(f"{method} {path}: {answer.status} {data.decode(errors='replace')}")
+        return data
+
+    def stop(self, *, kill: bool = False) -> None:
+        """As `Server.stop`; also unmounts what it leaves mounted."""
+        super().stop(kill=kill)
+        left = self.directory / "exec" / "netns" / "default"
+        if left.exists():
+            subprocess.run(["umount", left], check=False, capture_output=True)  # noqa: S603, S607 - a mount of its own
+
+
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=READY_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        """To a socket in the file system."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def docker_engine(directory: Path, env: Mapping[str, str] | None = None) -> DockerEngine:
+    """A container engine, to be used as a context manager; see `DockerEngine`."""
+    return DockerEngine(directory, env=env)
 
 
 def weed_mini(directory: Path, env: Mapping[str, str] | None = None, *, buckets: Sequence[str] = ("test",)) -> WeedMini:

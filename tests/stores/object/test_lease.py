@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import anyio
 import pytest
@@ -85,6 +86,19 @@ async def test_a_run_whose_lock_was_taken_over_stops(opened: Opened, strong_s3: 
 
     with pytest.raises(Locked, match="taken over"):
         await run()
+
+
+async def test_a_service_that_hangs_when_it_is_let_go_holds_nobody_up(
+    opened: Opened, strong_s3: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, hung = opened(strong_s3, lease_seconds=1.0), threading.Event()
+    monkeypatch.setattr(Lease, "release", lambda _: hung.wait(120))
+    try:
+        with anyio.fail_after(60):
+            async with store.hold("me"):
+                pass
+    finally:
+        hung.set()
 
 
 async def test_of_many_at_once_one_gets_it(opened: Opened, strong_s3: Service) -> None:

@@ -42,9 +42,13 @@ from trueup.protocols import (
 )
 from trueup.stores.file import place
 from trueup.stores.file.scan import Scan
+from trueup.stores.file.version import gone_is_changed
 from trueup.stores.file.write import Folder
 
 _CANNOT_EXCHANGE = "this file system cannot exchange names: a write in the last instant is not refused"
+
+_ID = Key(f"{place.RESERVED}/id")
+_LOCK = Key(f"{place.RESERVED}/lock")
 
 TICK_NS = 2_000_000_000
 """Coarsest modification time in use (FAT), and room for a file server's clock that runs behind ours."""
@@ -132,7 +136,7 @@ class FileStore:
 
         @contextmanager
         def reading() -> Iterator[Iterator[bytes]]:
-            with place.translated(key), self._folder.reading(key, token) as chunks:
+            with place.translated(key), gone_is_changed(key), self._folder.reading(key, token) as chunks:
                 yield chunks
 
         return Source(reading, entry.content.size, entry.content.fingerprint, entry.modified_ns, entry.mode)
@@ -193,10 +197,12 @@ class FileStore:
         return await self._threads(self._marker)
 
     def _marker(self) -> str | None:
-        with place.translated(self._own("id")):
+        with place.translated(f"{self.root}/{_ID}"):
             try:
-                with open(self._own("id"), encoding="ascii") as file:
-                    return file.read(100).strip() or None
+                with place.parent(self.root, _ID) as (dir_fd, name):
+                    fd = place.open_plain(dir_fd, name, os.O_RDONLY)
+                with os.fdopen(fd, "rb") as file:
+                    return file.read(100).decode("ascii").strip() or None
             except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
                 return None
 
@@ -205,16 +211,19 @@ class FileStore:
         return await self._threads(self._set_marker, identity)
 
     def _set_marker(self, identity: str) -> str:
-        with place.translated(self._own("id")):
+        with place.translated(f"{self.root}/{_ID}"):
             if (found := self._marker()) is not None:
                 return found
-            os.makedirs(self._own(), mode=0o700, exist_ok=True)
-            temporary = self._own(f"id.{os.getpid()}")
-            with open(temporary, "w", encoding="ascii") as file:
-                file.write(identity + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self._own("id"))
+            with place.parent(self.root, _ID, create=True, mode=0o700) as (dir_fd, name):
+                temporary = f"{name}.{os.getpid()}"
+                with suppress(FileNotFoundError):  # of a killed run, or somebody's link
+                    os.unlink(temporary, dir_fd=dir_fd)
+                fd = place.open_plain(dir_fd, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+                with os.fdopen(fd, "w", encoding="ascii") as file:
+                    file.write(identity + "\n")
+                    file.flush()
+                    os.fsync(fd)
+                os.replace(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
             return identity
 
     @asynccontextmanager
@@ -227,9 +236,11 @@ class FileStore:
             os.close(fd)
 
     def _lock(self, holder: str) -> int:
-        with place.translated(self._own("lock")):
-            os.makedirs(self._own(), mode=0o700, exist_ok=True)
-            fd = os.open(self._own("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with (
+            place.translated(f"{self.root}/{_LOCK}"),
+            place.parent(self.root, _LOCK, create=True, mode=0o700) as (dir_fd, name),
+        ):
+            fd = place.open_plain(dir_fd, name, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -238,6 +249,8 @@ class FileStore:
             raise Locked(
                 f"{self.root} is in use by another run", why=by, attempt="wait for it to end, then run this again"
             ) from error
+        if os.fstat(fd).st_nlink > 1:  # the file has another name, and may be anybody's: it is locked, not written
+            return fd
         with suppress(OSError):  # on a full disk: who holds the lock is a courtesy, the lock itself is held
             os.ftruncate(fd, 0)
             os.pwrite(fd, holder.encode(), 0)
@@ -256,9 +269,6 @@ class FileStore:
         """As `trueup.protocols.Marked.clean`; what the last scan came across."""
         leftovers, self._leftovers = self._leftovers, []
         return await self._threads(self._folder.clean, leftovers)
-
-    def _own(self, *names: str) -> str:
-        return os.path.join(self.root, place.RESERVED, *names)
 
 
 def open_url(url: str, opening: Opening) -> FileStore:

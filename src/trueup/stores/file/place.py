@@ -29,6 +29,8 @@ RESERVED = ".trueup"
 TEMPORARY = ".trueup-tmp-"
 NAME_BYTES = 255
 """Longest component that Linux file systems hold."""
+CHUNK = 1 << 20
+"""Bytes read at once: enough for full disk speed, small beside the memory of eight workers."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOREPLACE, _EXCHANGE = 1, 2
@@ -62,6 +64,13 @@ def problem(key: Key) -> str | None:
     except UnicodeEncodeError:
         return "not a possible file name"
     return f"name longer than {NAME_BYTES} bytes" if too_long else None
+
+
+def refuse_name(key: Key, *, reserved: bool = True) -> None:
+    """Raise Unaddressable for a name that must not be touched below a root."""
+    why = problem(key)
+    if why is not None and (reserved or why != "reserved name"):
+        raise Unaddressable(f"{key!r} cannot be held by a folder", why=why)
 
 
 @contextmanager
@@ -120,11 +129,22 @@ def parent(root: str, key: Key, *, create: bool = False, mode: int = 0o777) -> I
         mode: Permission bits of those, before the umask.
     """
     *above, name = key.removesuffix("/").split("/")
-    fd = open_root(root)
+    root_fd = open_root(root)
     try:
-        for component in above:
-            fd = _step_down(fd, component, create=create, mode=mode)
-        yield fd, name
+        with descended(root_fd, above, create=create, mode=mode) as fd:
+            yield fd, name
+    finally:
+        os.close(root_fd)
+
+
+@contextmanager
+def descended(start: int, names: list[str], *, create: bool = False, mode: int = 0o777) -> Iterator[int]:
+    """A directory some steps below an open one, open; for `create` and `mode` see `parent`."""
+    fd = os.dup(start)
+    try:
+        for name in names:
+            fd = _step_down(fd, name, create=create, mode=mode)
+        yield fd
     finally:
         os.close(fd)
 
@@ -140,6 +160,36 @@ def _step_down(fd: int, component: str, *, create: bool, mode: int) -> int:
         below = os.open(component, _DIRECTORY, dir_fd=fd)
     os.close(fd)
     return below
+
+
+@contextmanager
+def nearest(root: str, key: Key) -> Iterator[tuple[int, list[str], str]]:
+    """The deepest directory above a key that is there, open; the names of those that are missing; the key's own."""
+    *above, name = key.removesuffix("/").split("/")
+    fd = open_root(root)
+    try:
+        while above:
+            try:
+                fd = _step_down(fd, above[0], create=False, mode=0)
+            except FileNotFoundError:
+                break
+            del above[0]
+        yield fd, above, name
+    finally:
+        os.close(fd)
+
+
+def open_plain(dir_fd: int, name: str, flags: int) -> int:
+    """Open a regular file. A link is not followed, and a pipe in its place hangs nobody.
+
+    Raises:
+        OSError: If it cannot be opened; with ELOOP if it is a link or anything else that is no regular file.
+    """
+    fd = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.ELOOP, "not a regular file", name)
+    return fd
 
 
 def status_at(dir_fd: int, name: str) -> os.stat_result | None:

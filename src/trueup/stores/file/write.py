@@ -19,13 +19,12 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from trueup.core.errors import Corrupt, PreconditionFailed, StoreError, Unaddressable
+from trueup.core.errors import Corrupt, PreconditionFailed, StoreError
 from trueup.core.model import DIRECTORY_TOKEN, Fingerprint, Key, Token, is_directory
 from trueup.protocols import Discarded, Source, Trash, Written
 from trueup.stores.file import place
-
-CHUNK = 1 << 20
-"""Bytes read at once: enough for full disk speed, small beside the memory of eight workers."""
+from trueup.stores.file.trash import Kept
+from trueup.stores.file.version import check_expected, check_version, gone_is_changed, same_version, written_token
 
 LEFTOVER_RUN = "leftover"
 """Run id under which `clean` keeps what killed runs left."""
@@ -43,6 +42,10 @@ class Folder:
     """Becomes False when the file system turns out not to exchange names atomically."""
     _touched: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _kept: Kept = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._kept = Kept(self.root, self.trash)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -53,17 +56,17 @@ class Folder:
         Raises:
             PreconditionFailed: If it is another version, at the opening or after the last byte.
         """
-        refuse_name(key)  # a plan that was read from a file may name anything
+        place.refuse_name(key)  # a plan that was read from a file may name anything
         with place.parent(self.root, key) as (dir_fd, name):
             # O_NONBLOCK: a pipe that took the file's place must not hang the run.
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
         with os.fdopen(fd, "rb", buffering=0) as file:
-            _check_version(key, token, os.fstat(fd))
+            check_version(key, token, os.fstat(fd))
 
             def chunks() -> Iterator[bytes]:
-                while chunk := file.read(CHUNK):
+                while chunk := file.read(place.CHUNK):
                     yield chunk
-                _check_version(key, token, os.fstat(fd))
+                check_version(key, token, os.fstat(fd))
 
             yield chunks()
 
@@ -79,10 +82,10 @@ class Folder:
 
     def write(self, key: Key, source: Source, expect: Token | None, trash: Trash | None) -> Written:
         """As `trueup.protocols.Write.write`."""
-        refuse_name(key)
-        with place.translated(key), place.parent(self.root, key, create=True) as (dir_fd, name):
-            current = place.status_at(dir_fd, name)
-            _check_expected(key, expect, current)  # cheap, and saves reading a source in vain
+        place.refuse_name(key)
+        with place.translated(key), place.nearest(self.root, key) as (dir_fd, missing, name):
+            current = None if missing else place.status_at(dir_fd, name)
+            check_expected(key, expect, current)  # cheap, and saves reading a source in vain
             temporary = self._temporary(name)
             source = source.told()
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
@@ -93,8 +96,13 @@ class Folder:
                 os.utime(fd, ns=(source.modified_ns or os.fstat(fd).st_mtime_ns,) * 2)
                 os.fsync(fd)
                 mine = os.fstat(fd)
-                kept = self._install(dir_fd, temporary, name, key, expect, trash, mine)
-                token = _written_token(mine, os.fstat(fd))
+                with gone_is_changed(key):
+                    if expect is None:
+                        self._install(dir_fd, temporary, missing, name, key)
+                        kept = None
+                    else:
+                        kept = self._replace(dir_fd, temporary, name, key, expect, trash, mine)
+                token = written_token(mine, os.fstat(fd))
             finally:
                 mine = mine or os.fstat(fd)  # what is not filled to the end has never had the name
                 os.close(fd)
@@ -102,29 +110,32 @@ class Folder:
             self._touch(key)
             return Written(token, fingerprint, kept)
 
-    def _install(
+    @staticmethod
+    def _install(dir_fd: int, temporary: str, missing: list[str], name: str, key: Key) -> None:
+        """Give the temporary file a name that nothing has; only now, directories are made for it."""
+        try:
+            with place.descended(dir_fd, missing, create=True) as target_fd:
+                place.rename_new(dir_fd, temporary, target_fd, name)
+        except FileExistsError as error:
+            raise PreconditionFailed(f"{key} was created meanwhile") from error
+
+    def _replace(
         self,
         dir_fd: int,
         temporary: str,
         name: str,
         key: Key,
-        expect: Token | None,
+        expect: Token,
         trash: Trash | None,
         mine: os.stat_result,
     ) -> str | None:
-        """Give the temporary file its name; returns the handle of what was replaced."""
-        if expect is None:
-            try:
-                place.rename_new(dir_fd, temporary, dir_fd, name)
-            except FileExistsError as error:
-                raise PreconditionFailed(f"{key} was created meanwhile") from error
-            return None
+        """Give the temporary file the name of what is expected there; returns the handle of what was replaced."""
         if expect == DIRECTORY_TOKEN:
             self._replace_directory(dir_fd, temporary, name, key, mine)
             return None
         expected = place.status_at(dir_fd, name)
-        _check_expected(key, expect, expected)
-        assert expected is not None  # noqa: S101  # _check_expected has seen to it
+        check_expected(key, expect, expected)
+        assert expected is not None  # noqa: S101  # check_expected has seen to it
         if not (self.exchanges and place.exchange(dir_fd, temporary, name)):
             self.exchanges = False
             return self._replace_checked(dir_fd, temporary, name, key, expected, trash)
@@ -142,7 +153,7 @@ class Folder:
     ) -> str | None:
         """Keep what an exchange brought out; exchange back if it is another version, or cannot be kept."""
         try:
-            if not _same_version(os.stat(temporary, dir_fd=dir_fd, follow_symlinks=False), expected):
+            if not same_version(os.stat(temporary, dir_fd=dir_fd, follow_symlinks=False), expected):
                 raise PreconditionFailed(f"{key} was changed meanwhile")
             return self._discard(dir_fd, temporary, key, trash)
         except (OSError, StoreError):
@@ -164,8 +175,8 @@ class Folder:
     ) -> str | None:
         """Without exchange: link the old version into the trash, look at it there, then rename over the name."""
         kept = self._link_to_trash(dir_fd, name, key, trash or Trash(LEFTOVER_RUN))
-        linked = self._kept_status(kept)
-        if not _same_version(linked, expected):
+        linked = self._kept.status(kept)
+        if not same_version(linked, expected):
             self.prune(kept)
             raise PreconditionFailed(f"{key} was changed meanwhile")
         os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
@@ -191,10 +202,11 @@ class Folder:
 
     def make_directory(self, key: Key, expect: Token | None, trash: Trash | None) -> Written:
         """As `trueup.protocols.Write.make_directory`."""
-        refuse_name(key)
-        with place.translated(key), place.parent(self.root, key, create=True) as (dir_fd, name):
+        place.refuse_name(key)
+        new = expect in (None, DIRECTORY_TOKEN)
+        with place.translated(key), gone_is_changed(key), place.parent(self.root, key, create=new) as (dir_fd, name):
             kept = None
-            if expect in (None, DIRECTORY_TOKEN):
+            if new:
                 try:
                     os.mkdir(name, dir_fd=dir_fd)
                 except FileExistsError:
@@ -208,8 +220,8 @@ class Folder:
     def _replace_file(self, dir_fd: int, name: str, key: Key, expect: Token | None, trash: Trash | None) -> str | None:
         """A directory takes the place of a file."""
         expected = place.status_at(dir_fd, name)
-        _check_expected(key, expect, expected)
-        assert expected is not None  # noqa: S101  # _check_expected has seen to it
+        check_expected(key, expect, expected)
+        assert expected is not None  # noqa: S101  # check_expected has seen to it
         file_key = Key(key.removesuffix("/"))
         temporary = self._temporary(name)
         os.mkdir(temporary, dir_fd=dir_fd)
@@ -226,16 +238,16 @@ class Folder:
 
     def move(self, origin: Key, target: Key, expect: Token) -> Written:
         """As `trueup.protocols.Write.move`."""
-        refuse_name(origin)
-        refuse_name(target)
-        with place.translated(origin), _gone_is_changed(origin), place.parent(self.root, origin) as (from_fd, old):
+        place.refuse_name(origin)
+        place.refuse_name(target)
+        with place.translated(origin), gone_is_changed(origin), place.parent(self.root, origin) as (from_fd, old):
             expected = place.status_at(from_fd, old)
-            _check_expected(origin, expect, expected)  # before any directory is made for it
-            assert expected is not None  # noqa: S101  # _check_expected has seen to it
+            check_expected(origin, expect, expected)  # before any directory is made for it
+            assert expected is not None  # noqa: S101  # check_expected has seen to it
             with place.parent(self.root, target, create=True) as (to_fd, new):
                 place.rename_new(from_fd, old, to_fd, new)
                 out = os.stat(new, dir_fd=to_fd, follow_symlinks=False)
-                if not _same_version(out, expected):
+                if not same_version(out, expected):
                     place.rename_new(to_fd, new, from_fd, old)
                     raise PreconditionFailed(f"{origin} was changed meanwhile")
         self._touch(origin)
@@ -244,14 +256,14 @@ class Folder:
 
     def remove(self, key: Key, expect: Token, trash: Trash | None) -> Written:
         """As `trueup.protocols.Write.remove`."""
-        refuse_name(key)
-        with place.translated(key):
+        place.refuse_name(key)
+        with place.translated(key), gone_is_changed(key):
             if is_directory(key):
                 return self._remove_directory(key)
             with place.parent(self.root, key) as (dir_fd, name):
                 expected = place.status_at(dir_fd, name)
-                _check_expected(key, expect, expected)
-                assert expected is not None  # noqa: S101  # _check_expected has seen to it
+                check_expected(key, expect, expected)
+                assert expected is not None  # noqa: S101  # check_expected has seen to it
                 kept = self._take_out(dir_fd, name, key, expected, trash)
             self._touch(key)
             return Written(None, None, kept)
@@ -267,7 +279,7 @@ class Folder:
         temporary = self._temporary(name)
         os.rename(name, temporary, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
         out = os.stat(temporary, dir_fd=dir_fd, follow_symlinks=False)
-        if not _same_version(out, expected):
+        if not same_version(out, expected):
             try:
                 place.rename_new(dir_fd, temporary, dir_fd, name)
             except FileExistsError:
@@ -295,7 +307,7 @@ class Folder:
             return
         if stat.S_ISDIR(status.st_mode):
             self._retire_directory(dir_fd, temporary, key)
-        elif _same_version(status, mine):
+        elif same_version(status, mine):
             os.unlink(temporary, dir_fd=dir_fd)
         else:
             self._move_to_trash(dir_fd, temporary, key, LEFTOVER_RUN)
@@ -314,72 +326,27 @@ class Folder:
         def move(target_fd: int, target: str) -> None:
             place.rename_new(dir_fd, name, target_fd, target)
 
-        return self._into_trash(key, run, move)
+        return self._kept.take(key, run, move)
 
     def _link_to_trash(self, dir_fd: int, name: str, key: Key, trash: Trash) -> str:
         def link(target_fd: int, target: str) -> None:
             os.link(name, target, src_dir_fd=dir_fd, dst_dir_fd=target_fd, follow_symlinks=False)
 
-        return self._into_trash(key, trash.run, link)
-
-    def _into_trash(self, key: Key, run: str, put: Callable[[int, str], None]) -> str:
-        """Find a free place ``<run>/<n>/<key>`` and put a version there."""
-        os.makedirs(self.trash, mode=0o700, exist_ok=True)
-        for n in range(10_000):
-            handle = f"{run}/{n}/{key}"
-            try:
-                with place.parent(self.trash, Key(handle), create=True, mode=0o700) as (dir_fd, name):
-                    put(dir_fd, name)
-            except (FileExistsError, NotADirectoryError, IsADirectoryError):
-                continue
-            except OSError as error:
-                if error.errno in (errno.ENOTEMPTY, errno.ELOOP):
-                    continue
-                raise
-            return handle
-        raise PreconditionFailed(f"the trash holds too many versions of {key} from run {run}")
-
-    def _kept_status(self, handle: str) -> os.stat_result:
-        with place.parent(self.trash, Key(handle)) as (dir_fd, name):
-            return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        return self._kept.take(key, trash.run, link)
 
     @contextmanager
     def reading_kept(self, handle: str) -> Iterator[Iterator[bytes]]:
         """The bytes of a kept version."""
-        refuse_name(Key(handle), reserved=False)
-        with place.translated(handle):
-            with place.parent(self.trash, Key(handle)) as (dir_fd, name):
-                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
-            with os.fdopen(fd, "rb", buffering=0) as file:
-                yield iter(lambda: file.read(CHUNK), b"")
+        with self._kept.reading(handle) as chunks:
+            yield chunks
 
     def kept(self) -> list[Discarded]:
         """Everything in the trash, by run and key."""
-        found: list[Discarded] = []
-        if not os.path.isdir(self.trash):
-            return found
-        # Against open directories: with run and number in front, a path can be longer than the system takes.
-        for directory, _, names, dir_fd in os.fwalk(self.trash):
-            for name in names:
-                handle = os.path.join(directory, name)[len(self.trash) :].lstrip("/")
-                run, n, key = [*handle.split("/", 2), "", ""][:3]
-                status = place.status_at(dir_fd, name)
-                if n.isdigit() and key and status is not None:
-                    found.append(_discarded(handle, run, Key(key), status))
-        return sorted(found, key=lambda item: (item.run, item.key, item.handle))
+        return self._kept.items()
 
     def prune(self, handle: str) -> None:
         """Destroy one kept version, and the directories that it leaves empty."""
-        refuse_name(Key(handle), reserved=False)
-        with place.translated(handle), place.parent(self.trash, Key(handle)) as (dir_fd, name):
-            os.unlink(name, dir_fd=dir_fd)
-        above = os.path.dirname(handle)
-        while above:
-            try:
-                os.rmdir(os.path.join(self.trash, above))
-            except OSError:
-                break  # not empty: something else is kept there
-            above = os.path.dirname(above)
+        self._kept.prune(handle)
 
     def clean(self, leftovers: list[str]) -> list[str]:
         """Keep temporary files of killed runs: one of them may hold the only copy of an exchanged version."""
@@ -430,28 +397,6 @@ class Folder:
                 os.fsync(dir_fd)
 
 
-def _discarded(handle: str, run: str, key: Key, status: os.stat_result) -> Discarded:
-    """The rename into the trash moved the change time, and nothing since."""
-    mode = stat.S_IMODE(status.st_mode)
-    return Discarded(handle, run, key, status.st_size, status.st_ctime_ns, status.st_mtime_ns, mode)
-
-
-def refuse_name(key: Key, *, reserved: bool = True) -> None:
-    """Raise Unaddressable for a name that must not be touched below a root."""
-    why = place.problem(key)
-    if why is not None and (reserved or why != "reserved name"):
-        raise Unaddressable(f"{key!r} cannot be held by a folder", why=why)
-
-
-@contextmanager
-def _gone_is_changed(key: Key) -> Iterator[None]:
-    """A file that is not there any more, or its folder, is a lost race."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise PreconditionFailed(f"{key} was changed meanwhile") from error
-
-
 def _fill(fd: int, key: Key, source: Source) -> Fingerprint:
     """Copy the source into the open file; refuse bytes that are not the bytes promised."""
     digest = blake3()
@@ -477,10 +422,13 @@ def _fill(fd: int, key: Key, source: Source) -> Fingerprint:
 
 
 def _mode(source: Source, current: os.stat_result | None) -> int:
-    """A replaced file keeps its permission bits, a new one gets the source's."""
+    """A replaced file keeps its permission bits, a new one gets the source's.
+
+    Never set-user-id and the like: whoever can write to a bucket could make a program of theirs run as somebody else.
+    """
     if current is not None and stat.S_ISREG(current.st_mode):
-        return stat.S_IMODE(current.st_mode)
-    return source.mode if source.mode is not None else 0o666 & ~_umask()
+        return current.st_mode & 0o777
+    return source.mode & 0o777 if source.mode is not None else 0o666 & ~_umask()
 
 
 def _umask() -> int:
@@ -490,35 +438,3 @@ def _umask() -> int:
             if line.startswith("Umask:"):
                 return int(line.split()[1], 8)
     return 0o022
-
-
-def _check_version(key: Key, token: Token, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode) or place.token_of(status) != token:
-        raise PreconditionFailed(f"{key} was changed meanwhile")
-
-
-def _check_expected(key: Key, expect: Token | None, status: os.stat_result | None) -> None:
-    if expect is None:
-        if status is not None:
-            raise PreconditionFailed(f"{key} was created meanwhile")
-    elif status is None:
-        raise PreconditionFailed(f"{key} was deleted meanwhile")
-    elif expect == DIRECTORY_TOKEN:
-        if not stat.S_ISDIR(status.st_mode):
-            raise PreconditionFailed(f"{key} is no longer a directory")
-    else:
-        _check_version(key, expect, status)
-
-
-def _same_version(out: os.stat_result, expected: os.stat_result) -> bool:
-    """Whether what came out is what went in. A rename changes the change time, so that is left out."""
-    return (out.st_ino, out.st_size, out.st_mtime_ns) == (expected.st_ino, expected.st_size, expected.st_mtime_ns)
-
-
-def _written_token(before: os.stat_result, after: os.stat_result) -> Token:
-    """Version of what was written.
-
-    The rename moves the change time, so the file is looked at once more through its open descriptor; if anything
-    else moved with it, somebody has edited it already, and the version to remember is the one before.
-    """
-    return place.token_of(after if _same_version(after, before) else before)

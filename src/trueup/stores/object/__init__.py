@@ -7,6 +7,7 @@ a run leaves unfinished stay open on the service, invisible and billed, until a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import replace
@@ -54,6 +55,10 @@ from trueup.stores.object.probe import Abilities, Prober
 from trueup.stores.object.scan import Scan
 from trueup.stores.object.transfer import Ours, Upload, hashed, reading, settled
 from trueup.stores.object.trash import Bin
+
+_TIME = re.compile(r"[0-9]{1,20}")
+_MODE = re.compile(r"[0-7]{1,4}")
+"""What we write into an object's metadata. Others can write anything there, without end."""
 
 _MARKER = f"{RESERVED}/id"
 _NO_VERSIONS = frozenset({Token(""), OPAQUE_TOKEN, DIRECTORY_TOKEN})
@@ -178,8 +183,8 @@ class ObjectStore:
         return Entry(
             head.token,
             Content(Kind.FILE, head.size, self._ours.fingerprint(head)),
-            int(modified) if modified.isdecimal() else head.modified_ns,
-            int(mode, 8) & 0o7777 if mode.isdecimal() and not set(mode) & set("89") else None,
+            int(modified) if _TIME.fullmatch(modified) else head.modified_ns,
+            int(mode, 8) if _MODE.fullmatch(mode) else None,
         )
 
     # -- read ----------------------------------------------------------------------------------------------------
@@ -390,7 +395,8 @@ class ObjectStore:
                 raise group.exceptions[0] from group.exceptions[0].__cause__
             raise
         finally:
-            with anyio.CancelScope(shield=True):
+            # Not for ever: a service that hangs frees the lock by itself after that time.
+            with anyio.move_on_after(self._lease_seconds, shield=True):
                 await self._threads(lease.release)
 
     def _begin(self, lease: Lease) -> None:
