@@ -105,14 +105,33 @@ def serving() -> Iterator[Server]:
 
 # -- recorded shapes ---------------------------------------------------------------------------------------------
 
-OPENAI_15 = (
-    "gpt-4 gpt-4-turbo gpt-3.5-turbo gpt-4o gpt-4o-mini gpt-4.1 gpt-3.5-turbo-instruct gpt-3.5-turbo-0125 "
-    "text-embedding-3-small text-embedding-3-large whisper-1 tts-1 o3 o4-mini dall-e-3"
-).split()
-GEMINI_8 = (
-    "gemini-2.5-pro gemini-2.0-pro-exp gemini-1.5-pro gemini-2.5-flash gemini-2.5-flash-lite gemini-2.0-flash "
-    "gemini-2.0-flash-lite gemini-1.5-flash"
-).split()
+OPENAI_15 = [
+    "gpt-4",
+    "gpt-4-turbo",
+    "gpt-3.5-turbo",
+    "gpt-4o",
+    "gpt-4o-mini",
+    "gpt-4.1",
+    "gpt-3.5-turbo-instruct",
+    "gpt-3.5-turbo-0125",
+    "text-embedding-3-small",
+    "text-embedding-3-large",
+    "whisper-1",
+    "tts-1",
+    "o3",
+    "o4-mini",
+    "dall-e-3",
+]
+GEMINI_8 = [
+    "gemini-2.5-pro",
+    "gemini-2.0-pro-exp",
+    "gemini-1.5-pro",
+    "gemini-2.5-flash",
+    "gemini-2.5-flash-lite",
+    "gemini-2.0-flash",
+    "gemini-2.0-flash-lite",
+    "gemini-1.5-flash",
+]
 
 
 def openai(ids: list[str], **more: Any) -> dict[str, Any]:
@@ -141,9 +160,7 @@ def gemini(ids: list[str], cursor: str = "") -> dict[str, Any]:
 
 def anthropic(ids: list[str], *, more: bool) -> dict[str, Any]:
     """As ``GET /v1/models`` of Anthropic answers."""
-    data = [
-        {"type": "model", "id": i, "display_name": i.title(), "created_at": "2026-02-19T00:00:00Z"} for i in ids
-    ]
+    data = [{"type": "model", "id": i, "display_name": i.title(), "created_at": "2026-02-19T00:00:00Z"} for i in ids]
     return {"data": data, "has_more": more, "first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
 
 

@@ -10,13 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-<<<<<<< HEAD
-from trueup.config.problems import PASSWORD, nearest, shown, worded
-from trueup.config.secret import HIDDEN, WAYS, Place, Secret, absolute
-=======
 from trueup.config.problems import nearest, shown, worded
-from trueup.config.secret import WAYS, Place, Secret, absolute
->>>>>>> main
+from trueup.config.secret import HIDDEN, WAYS, Place, Secret, absolute
 from trueup.core.check import Limits
 from trueup.core.urls import holds_password
 

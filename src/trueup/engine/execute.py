@@ -71,7 +71,9 @@ async def _mark_roots(job: Job, number: int, plan: Plan) -> None:
         return
     markers = {}
     for side in job.written:
-        markers[side] = await job.stores[side].set_marker(job.ambient.unique() + job.ambient.unique())
+        marker = await job.stores[side].set_marker(job.ambient.unique() + job.ambient.unique())
+        if marker:  # a side of records cannot carry one, and none is expected there the next time
+            markers[side] = marker
     await job.ambient.threads(job.state.set_markers, number, markers)
 
 

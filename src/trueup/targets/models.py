@@ -57,9 +57,7 @@ _ADD = Rule("added", (Act(Verb.RECORD_ADD, CATALOGUE, PROVIDER),), why="listed, 
 _CHANGE = Rule("changed", (Act(Verb.RECORD_CHANGE, CATALOGUE, PROVIDER),), why="listed otherwise than recorded")
 _BACK = Rule("reactivated", (Act(Verb.RECORD_CHANGE, CATALOGUE, PROVIDER),), why="it was missing, and is listed again")
 _MISSING = Rule("missing", (Act(Verb.RECORD_CHANGE, CATALOGUE),), why="absent from a complete list")
-_REMOVE = Rule(
-    "removed", (Act(Verb.RECORD_REMOVE, CATALOGUE),), why="absent from two complete lists"
-)
+_REMOVE = Rule("removed", (Act(Verb.RECORD_REMOVE, CATALOGUE),), why="absent from two complete lists")
 _AGREE = Rule("agree")
 
 TABLE = Table(

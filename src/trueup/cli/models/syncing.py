@@ -95,8 +95,8 @@ class _Sync:
         survey = await catalogue.survey(
             wanted.providers, force=wanted.force, timeout_seconds=wanted.timeout, allow=wanted.allow
         )
-        if session.verbose:
-            self._say(*(line(f"Skipping {one.name}: {one.why}", "yellow") for one in survey.skipped))
+        if session.verbose and survey.skipped:
+            self._say(*(line(f"Skipping {one.name}: {one.why}", "yellow") for one in survey.skipped), line())
         if not survey.answers:
             session.tell([line(NONE, "yellow")])
             finish(session, "models", **_document(survey, None, wanted, [], EXIT_FAILED))

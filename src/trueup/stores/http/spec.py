@@ -14,6 +14,9 @@ UNITS = frozenset({"", "unix", "date", "usd/token", "usd/1M", "cents/100M"})
 """How a provider writes a fact: seconds since the epoch, any ISO date, prices in dollars per token, per million tokens,
 or in cents per 100 million tokens."""
 
+FIRST = ("openai", "azure", "gemini", "anthropic", "xai", "mistral", "cohere", "groq")
+"""Providers that are listed before the others, in this order."""
+
 KEYS = ("required", "optional", "none")
 
 
@@ -137,7 +140,7 @@ def parse(name: str, table: Mapping[str, Any]) -> Provider:
     }
     if "paging" in values:
         made["paging"] = _built(Paging, values.pop("paging"), f"{name}: paging")
-    provider = _built(Provider, {"name": name, **values, **made}, name)
+    provider: Provider = _built(Provider, {"name": name, **values, **made}, name)
     _check(provider)
     return provider
 
@@ -194,13 +197,15 @@ def _check(provider: Provider) -> None:
 
 @cache
 def known() -> Mapping[str, Provider]:
-    """Every provider that comes with trueup, by name, sorted."""
+    """Every provider that comes with trueup, by name."""
     found = {}
     for file in files("trueup.stores.http").joinpath("providers").iterdir():
         name, dot, ending = file.name.rpartition(".")
         if dot and ending == "toml":
             found[name] = parse(name, tomllib.loads(file.read_text("utf-8")))
-    return dict(sorted(found.items()))
+    return dict(
+        sorted(found.items(), key=lambda item: (FIRST.index(item[0]) if item[0] in FIRST else len(FIRST), item[0]))
+    )
 
 
 def openai_shaped(name: str, base_url: str) -> Provider:
