@@ -84,7 +84,7 @@ def serving() -> Iterator[Server]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815  # as http.server calls it
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -106,31 +106,13 @@ def serving() -> Iterator[Server]:
 # -- recorded shapes ---------------------------------------------------------------------------------------------
 
 OPENAI_15 = [
-    "gpt-4",
-    "gpt-4-turbo",
-    "gpt-3.5-turbo",
-    "gpt-4o",
-    "gpt-4o-mini",
-    "gpt-4.1",
-    "gpt-3.5-turbo-instruct",
-    "gpt-3.5-turbo-0125",
-    "text-embedding-3-small",
-    "text-embedding-3-large",
-    "whisper-1",
-    "tts-1",
-    "o3",
-    "o4-mini",
+    *["gpt-4", "gpt-4-turbo", "gpt-3.5-turbo", "gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-3.5-turbo-instruct"],
+    *["gpt-3.5-turbo-0125", "text-embedding-3-small", "text-embedding-3-large", "whisper-1", "tts-1", "o3", "o4-mini"],
     "dall-e-3",
 ]
 GEMINI_8 = [
-    "gemini-2.5-pro",
-    "gemini-2.0-pro-exp",
-    "gemini-1.5-pro",
-    "gemini-2.5-flash",
-    "gemini-2.5-flash-lite",
-    "gemini-2.0-flash",
-    "gemini-2.0-flash-lite",
-    "gemini-1.5-flash",
+    *["gemini-2.5-pro", "gemini-2.0-pro-exp", "gemini-1.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite"],
+    *["gemini-2.0-flash", "gemini-2.0-flash-lite", "gemini-1.5-flash"],
 ]
 
 

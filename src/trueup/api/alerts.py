@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -122,6 +123,13 @@ def _since(library: Library, after_n: int) -> list[Logged]:
 
 
 async def _deliver(alert: Alert, wanted: list[Notice], ambient: Ambient) -> None:
+    place = alert.deliver.place
+    if not place.trusted():
+        raise ConfigError(
+            f"{place.file} may not deliver alerts",
+            why="nobody has approved it as it is now: read it first",
+            attempt=f"trueup trust {shlex.quote(str(place.file))}",
+        )
     document = json.dumps(
         {
             "format": FORMAT,
@@ -175,12 +183,6 @@ def _append(path: Path, document: str) -> None:
 def _run(alert: Alert, document: str) -> None:
     """The command hears the document on stdin."""
     place = alert.deliver.place
-    if not place.trusted():
-        raise ConfigError(
-            f"{place.file} may not run commands",
-            why="nobody has approved it as it is now: read it first",
-            attempt=f"trueup trust {place.file}",
-        )
     try:
         subprocess.run(  # noqa: S603 - it was approved, and no shell reads it
             list(alert.deliver.what),

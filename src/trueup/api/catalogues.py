@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ import anyio
 from trueup.api.alerts import tell
 from trueup.config import Config
 from trueup.config.load import ProviderSettings
-from trueup.core.errors import TrueupError, UsageError
+from trueup.core.errors import ConfigError, TrueupError, UsageError
 from trueup.core.model import Key, Kind, Record, Row, Side, Token, key_bytes
 from trueup.core.plan import Plan
 from trueup.core.report import Report, Status
@@ -130,7 +131,7 @@ class Catalogue:
         found = dict(known())
         for name, settings in self._config.providers.items():
             if name not in found:
-                found[name] = openai_shaped(name, settings.base_url or "")
+                found[name] = openai_shaped(name, settings.base_url.url if settings.base_url else "")
         return found
 
     def fresh_seconds(self, provider: str) -> float:
@@ -157,19 +158,32 @@ class Catalogue:
         return [provider for name, provider in providers.items() if not names or name in names]
 
     def accounts(self, names: Collection[str]) -> tuple[list[Account], list[Skipped]]:
-        """The accounts that can be asked, and the providers that cannot. May run commands that fetch secrets."""
+        """The accounts that can be asked, and the providers that cannot. May run commands that fetch secrets.
+
+        Raises:
+            ConfigError: If a secret cannot be had, or would go where a file says that nobody has approved.
+        """
         found: list[Account] = []
         skipped: list[Skipped] = []
         production = self._env.get("TRUEUP_ENV") == PRODUCTION
         for provider in self.named(names):
             settings = self._config.providers.get(provider.name, ProviderSettings())
-            key = settings.api_key
+            key, address = settings.api_key, settings.base_url
             configured = Configured(
-                settings.base_url or "", None if key is None else key.reveal, settings.organization or ""
+                address.url if address else "", None if key is None else key.reveal, settings.organization or ""
             )
             asked = provider.name in names
             one = account(provider, configured, self._env, asked=asked, production=production)
-            found.append(one) if isinstance(one, Account) else skipped.append(one)
+            if isinstance(one, Skipped):
+                skipped.append(one)
+                continue
+            if one.key and address is not None and not address.place.trusted():
+                raise ConfigError(
+                    f"{address.place.file} may not say where the key of {provider.name} is sent",
+                    why="nobody has approved it as it is now: read it first",
+                    attempt=f"trueup trust {shlex.quote(str(address.place.file))}",
+                )
+            found.append(one)
         return found, skipped
 
     async def survey(

@@ -16,7 +16,7 @@ from trueup.config.problems import Origin, Problem, Source, dotted, nearest, ref
 from trueup.config.secret import Place, Secret, absolute
 from trueup.config.settings import ALERT, BUCKET, ENVIRONMENTS, FOLDER, KINDS, POLICIES, PROVIDER, Setting
 from trueup.config.values import BUCKET as BUCKET_SCHEME
-from trueup.config.values import Delivery, Wrong, plain
+from trueup.config.values import Address, Delivery, Wrong, plain
 from trueup.core.errors import UsageError
 from trueup.core.strategy import Policy
 from trueup.targets import Spec, environments, policies
@@ -44,7 +44,7 @@ class Bucket:
 class ProviderSettings:
     """What is set of a service that lists AI models."""
 
-    base_url: str | None = None
+    base_url: Address | None = None
     api_key: Secret | None = None
     organization: str | None = None
     fresh: float = 12 * 3600.0

@@ -120,7 +120,7 @@ BUCKET: Mapping[str, Setting] = {
 }
 
 PROVIDER: Mapping[str, Setting] = {
-    "base_url": Setting(values.URL, "Everything before `/models`. Without it: the provider's own address."),
+    "base_url": Setting(values.ADDRESS, "Everything before `/models`. Without it: the provider's own address."),
     "api_key": Setting(values.SECRET, "The key. Without it: the environment variable that the vendor's tools read."),
     "organization": Setting(values.TEXT, "The organisation that is asked for, where one key has several."),
     "fresh": Setting(

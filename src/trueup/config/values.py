@@ -219,6 +219,18 @@ def _read_secret(value: object, place: Place) -> Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class Address:
+    """A URL, and where it is said: keys are only sent to where an approved file sends them."""
+
+    url: str
+    place: Place = field(repr=False, compare=False)
+
+
+def _read_address(value: object, place: Place) -> Address:
+    return Address(_read_url(value, place), place)
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """Where an alert goes: ``webhook`` (a URL), ``webhook_env`` (a variable that holds one), ``file``, ``command``."""
 
@@ -313,6 +325,7 @@ SECRET = Form(
 )
 
 
+ADDRESS = Form(_read_address, URL.allowed, URL.schema)
 DELIVERY = Form(
     _read_delivery,
     "a table with one of webhook, webhook_env, file, command",
@@ -346,6 +359,8 @@ def plain(value: object) -> Any:
     """A value that was read, as JSON types; secrets as how they are got."""
     if isinstance(value, Secret | Delivery):
         return value.plain()
+    if isinstance(value, Address):
+        return value.url
     if isinstance(value, Limits):
         return str(value)
     if isinstance(value, tuple):
