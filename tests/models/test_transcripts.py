@@ -205,9 +205,11 @@ def test_the_health_check_of_the_document_tells_whether_a_sync_is_needed(models:
         ("trueup sync models --quiet", ""),
         ("trueup sync models --force >out", ""),
         (
-            ("trueup sync models --dry-run --quiet\n"
-            'if [ $? -eq 0 ]; then echo "Models are up to date"\n'
-            'else echo "Models need syncing"; trueup sync models; fi'),
+            (
+                "trueup sync models --dry-run --quiet\n"
+                'if [ $? -eq 0 ]; then echo "Models are up to date"\n'
+                'else echo "Models need syncing"; trueup sync models; fi'
+            ),
             "Models need syncing\n" + SUCCESS[: SUCCESS.index("xai")] + SUCCESS[SUCCESS.index("Sync completed") :],
         ),
         ("trueup sync models -v 2>&1 | tee sync.log | tail -n 1", "Total: 23 models synced across 2 providers\n"),

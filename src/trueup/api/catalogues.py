@@ -221,7 +221,8 @@ class Catalogue:
                 before = states.get(account_id(one), AccountState(account_id(one), one.provider.name))
                 kept = without_key(one)
                 freshness = before.freshness(self.now_ns(), self.fresh_seconds(one.provider.name))
-                if freshness is Freshness.FRESH and not force:
+                # What failed since is asked again: a guard that was refused must be passable by the same command.
+                if freshness is Freshness.FRESH and before.failing_ns is None and not force:
                     answers[account_id(one)] = Answer(kept, before)
                     return
                 begun = self._ambient.clock.monotonic()
