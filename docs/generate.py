@@ -391,6 +391,9 @@ def _events() -> Iterator[Sequence[str]]:
 # -- stores and names --------------------------------------------------------------------------------------------
 
 
+KIND_MODULES = {"folder": "folders", "policies": "policies", "envs": "environments"}
+
+
 def stores() -> Lines:
     """Every store and every public name."""
     yield "# Stores, kinds and public names"
@@ -407,7 +410,9 @@ def stores() -> Lines:
     yield ""
     yield "## Kinds of target"
     yield ""
-    kinds = [(code(kind), first_sentence(importlib.import_module(f"trueup.targets.{kind}s"))) for kind in KINDS]
+    kinds = [
+        (code(kind), first_sentence(importlib.import_module(f"trueup.targets.{KIND_MODULES[kind]}"))) for kind in KINDS
+    ]
     yield from table(("kind", ""), kinds)
     yield ""
     yield "## Public names"

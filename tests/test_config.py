@@ -72,6 +72,13 @@ class World:
         return f"{caught.value} try: {caught.value.attempt}"
 
 
+def folders(loaded: config.Config, name: str = "site") -> Folders:
+    """A target that is two folders."""
+    target = loaded.targets[name]
+    assert isinstance(target, Folders)
+    return target
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
@@ -91,17 +98,17 @@ def test_the_file_is_found_from_a_folder_below(world: World) -> None:
     below.mkdir(parents=True)
     loaded = world.load(start=below)
     assert loaded.path == path
-    assert loaded.targets["site"].local == (str(world.project / "site"),)
+    assert folders(loaded).local == (str(world.project / "site"),)
 
 
 def test_a_section_of_pyproject_counts_where_there_is_no_file_of_our_own(world: World) -> None:
     section = SITE.replace("[targets.site]", "[project]\nname = 'x'\n[tool.trueup.targets.site]")
     world.write(section + "max_concurrent = 3\n", "pyproject.toml")
     loaded = world.load()
-    assert loaded.targets["site"].tuning.max_concurrent == 3
+    assert folders(loaded).tuning.max_concurrent == 3
     assert str(loaded.origins["targets.site.max_concurrent"]) == f"{world.project}/pyproject.toml:8"
     world.write(SITE)
-    assert world.load().targets["site"].tuning.max_concurrent == 8
+    assert folders(world.load()).tuning.max_concurrent == 8
 
 
 @pytest.mark.parametrize("text", ["[tool.other]\nx = 1", "name = 'trueup'", "not TOML"])
@@ -120,7 +127,7 @@ def test_a_broken_pyproject_that_may_be_meant_for_us_is_not_passed_over(world: W
 def test_a_named_file_replaces_the_search_and_a_flag_the_variable(world: World) -> None:
     world.write("broken =")
     other = world.put(world.project / "other/deploy.toml", SITE)
-    assert world.load(file=other).targets["site"].local == (str(world.project / "other/site"),)
+    assert folders(world.load(file=other)).local == (str(world.project / "other/site"),)
     assert world.load(env={"TRUEUP_CONFIG": "other/deploy.toml"}).path == other
     assert world.load(env={"TRUEUP_CONFIG": "nowhere"}, file=other).path == other
 
@@ -186,7 +193,7 @@ def test_what_is_not_said_has_the_defaults_of_the_engine(world: World) -> None:
 @pytest.mark.parametrize("remote", ["s3://web/site", "file:///srv/x", "memory://x", "s3://key@web/site"])
 def test_a_url_stays_as_it_is_written(world: World, remote: str) -> None:
     world.write(SITE.replace("/srv/site", remote))
-    assert world.load().targets["site"].remote == remote
+    assert folders(world.load()).remote == remote
 
 
 @pytest.mark.parametrize(
@@ -196,7 +203,7 @@ def test_a_url_stays_as_it_is_written(world: World, remote: str) -> None:
 def test_a_bucket_stands_for_its_url(world: World, remote: str, url: str) -> None:
     world.write('[buckets]\nweb = "s3://w/x/"' + SITE.replace("/srv/site", remote))
     loaded = world.load()
-    assert loaded.targets["site"].remote == url
+    assert folders(loaded).remote == url
     assert loaded.settings["targets.site.remote"] == url
 
 
@@ -206,7 +213,7 @@ def test_a_bucket_stands_for_its_url(world: World, remote: str, url: str) -> Non
 )
 def test_sizes_have_decimal_and_binary_units(world: World, text: str, size: int) -> None:
     world.write(SITE + f"max_size = {text}")
-    assert world.load().targets["site"].selection.max_size == size
+    assert folders(world.load()).selection.max_size == size
 
 
 # --- what wins
@@ -224,8 +231,8 @@ def test_the_later_layer_wins_and_is_named_as_the_origin(world: World, highest: 
         world.put(world.user, "\n[targets.site]\ntimeout = 2\n")
     env = {"TRUEUP_TIMEOUT": "4"} if highest >= 4 else {}
     loaded = world.load(env=env, flags={"timeout": "5s"} if highest >= 5 else None)
-    assert loaded.targets["site"].tuning.timeout_seconds == (300.0, 1, 2, 3, 4, 5)[highest]
-    assert loaded.settings["targets.site.timeout"] == loaded.targets["site"].tuning.timeout_seconds
+    assert folders(loaded).tuning.timeout_seconds == (300.0, 1, 2, 3, 4, 5)[highest]
+    assert loaded.settings["targets.site.timeout"] == folders(loaded).tuning.timeout_seconds
     origin = loaded.origins["targets.site.timeout"]
     assert origin.source == LAYERS[highest]
     written = ["default", f"{world.system}:2", f"{world.user}:3", f"{world.project}/trueup.toml:6"]
@@ -235,14 +242,14 @@ def test_the_later_layer_wins_and_is_named_as_the_origin(world: World, highest: 
 def test_layers_are_merged_setting_by_setting(world: World) -> None:
     world.put(world.user, '[targets.site]\nconflict = "remote_wins"\nkeep = "none"')
     world.write(SITE + 'conflict = "local_wins"')
-    policy = world.load().targets["site"].policy
+    policy = folders(world.load()).policy
     assert (policy.conflict, policy.keep) == (Conflict.LOCAL_WINS, Keep.NONE)
 
 
 def test_a_relative_path_is_relative_to_the_file_that_says_it(world: World) -> None:
     world.put(world.user, '[targets.site]\ntrash = "t"')
     world.write(SITE)
-    assert world.load().targets["site"].trash == str(world.user.parent / "t")
+    assert folders(world.load()).trash == str(world.user.parent / "t")
 
 
 def test_a_bucket_is_replaced_whole_so_that_no_project_gets_the_keys_of_the_user(world: World) -> None:
@@ -268,7 +275,7 @@ def test_the_state_directory_is_the_platforms_unless_it_is_named(world: World, t
 def test_a_flag_is_read_as_strictly_as_a_file(world: World) -> None:
     world.write(SITE)
     flags = {"max_delete": "5", "exclude": ("*.o", "*.a"), "conflict": None, "trash": "t"}
-    target = world.load(flags=flags).targets["site"]
+    target = folders(world.load(flags=flags))
     assert (str(target.limits), target.selection.exclude, target.trash) == (
         "5",
         ("*.o", "*.a"),
@@ -310,7 +317,7 @@ def test_a_profile_is_chosen_by_flag_then_by_variable(
 ) -> None:
     world.write(SITE + PROFILES)
     loaded = world.load(profile=asked, env=env)
-    assert loaded.targets["site"].policy.conflict == conflict
+    assert folders(loaded).policy.conflict == conflict
     assert loaded.profiles == ("production", "staging")
     if conflict is Conflict.REMOTE_WINS:
         origin = loaded.origins["targets.site.conflict"]
@@ -341,7 +348,7 @@ def test_a_profile_that_is_not_chosen_is_checked_too(world: World) -> None:
 def test_a_project_wins_over_a_profile_of_the_user(world: World) -> None:
     world.put(world.user, '[profiles.fast.targets.site]\nkeep = "none"\nmax_concurrent = 99')
     world.write(SITE + 'keep = "all"')
-    target = world.load(profile="fast").targets["site"]
+    target = folders(world.load(profile="fast"))
     assert (target.policy.keep, target.tuning.max_concurrent) == (Keep.ALL, 99)
 
 
@@ -392,9 +399,9 @@ def test_a_wrong_line_is_answered_with_what_and_why_and_what_is_allowed(world: W
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('kind = "folder"', "", "trueup.toml:2: targets.site has no kind - kinds: folder"),
-        ('kind = "folder"', 'kind = "templates"', 'targets.site.kind must be one of folder - it is "templates"'),
-        ('kind = "folder"', "kind = ['folder']", "targets.site.kind must be one of folder - it is a list"),
+        ('kind = "folder"', "", "trueup.toml:2: targets.site has no kind - kinds: folder, policies, envs"),
+        ('kind = "folder"', 'kind = "odd"', 'kind must be one of folder, policies, envs - it is "odd"'),
+        ('kind = "folder"', "kind = ['folder']", "kind must be one of folder, policies, envs - it is a list"),
         ('local = "./site"', "", "targets.site has no local"),
         ('local = "./site"', "local = []", "the list is empty"),
         ('local = "./site"', "local = ['a/x', 'b/x']", 'told apart by their last component, and two are called "x"'),

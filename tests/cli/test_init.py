@@ -45,6 +45,7 @@ def refused(*arguments: str) -> TrueupError:
 def only_target(folder: Path) -> Folders:
     none = {"XDG_CONFIG_HOME": "/nowhere", "XDG_CONFIG_DIRS": "/nowhere", "TRUEUP_STATE": "/nowhere"}
     (target,) = config.load(folder, env=none).targets.values()
+    assert isinstance(target, Folders)
     return target
 
 

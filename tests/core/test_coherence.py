@@ -9,8 +9,9 @@ from tests.core.test_plan import planned
 from tests.core.worlds import World
 
 from trueup.core.coherence import incoherence
-from trueup.core.model import LOCAL, REMOTE, Key, Side, Token
-from trueup.core.plan import Item, Step
+from trueup.core.model import LOCAL, REMOTE, Content, Fingerprint, Key, Kind, Side, Token
+from trueup.core.plan import Item, Ref, Step
+from trueup.core.reconcile import SIBLING_DIGITS, sibling_key
 from trueup.core.strategy import Conflict, Keep, Policy
 from trueup.core.table import Verb
 
@@ -56,6 +57,14 @@ def test_a_step_that_waits_for_itself_is_recognised() -> None:
 def test_a_sibling_bears_the_name_of_its_item(name: str) -> None:
     item = step(upload("a"), verb=Verb.SIBLING, key=Key(name))
     assert incoherence(plan(item)) == f"step 's1' of 'a' is about {name!r}"
+
+
+@pytest.mark.parametrize("digits", SIBLING_DIGITS)
+def test_a_sibling_beside_another_has_more_digits(digits: int) -> None:
+    value = Ref(LOCAL, Key("a"), Token("1"), Content(Kind.FILE, 1, Fingerprint("blake3", "0123456789abcdef" * 4)))
+    name = sibling_key(Key("a"), LOCAL, Fingerprint("blake3", "0123456789abcdef" * 4), digits)
+    item = replace(upload("a"), steps=(Step("s1", name, REMOTE, Verb.SIBLING, None, value),))
+    assert incoherence(plan(item)) is None
 
 
 def test_a_sibling_without_content_has_no_name() -> None:

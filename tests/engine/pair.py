@@ -24,6 +24,7 @@ from trueup.engine.job import Job
 from trueup.engine.run import Confirm
 from trueup.engine.wrap import Wrapper
 from trueup.protocols import Source, Store, Trash, Written
+from trueup.targets import Spec
 from trueup.targets.folders import Folders, Selection, Tuning
 
 HOUR = 3600.0
@@ -42,7 +43,7 @@ class WrappedEngine(Engine):
         super().__init__(state_dir=state, ambient=ambient)
         self._wrap = wrap
 
-    async def _job(self, target: str | Folders, *, allow: Iterable[Guard] = ()) -> Job:
+    async def _job(self, target: str | Spec, *, allow: Iterable[Guard] = ()) -> Job:
         job = await super()._job(target, allow=allow)
         if self._wrap is None:
             return job

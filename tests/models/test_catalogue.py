@@ -268,3 +268,15 @@ def test_a_deprecation_is_told_and_sources_that_disagree_are_too(models: Models)
     assert ("grok", "source conflict", "version") in kinds(models)
     explained = " ".join(models("models", "explain", "grok").stdout.split())
     assert "grok version 2 /language-models disagrees" in explained
+
+
+def test_where_nobody_was_asked_nothing_is_missing(one: Models) -> None:
+    """Commands for any target look at the catalogue too, and ask no provider."""
+    shown = one("status", "models", code=1).stdout
+    assert "no provider was asked" in shown
+    before = one.dump(*TABLES)
+    plan = one.path / "models.plan"
+    one("plan", "models", "-o", str(plan), code=1)
+    one("apply", str(plan), "--yes", code=1)
+    assert one.dump(*TABLES) == before
+    assert "trueup sync models" in one("history", "ls", "models").stdout

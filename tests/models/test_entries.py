@@ -9,7 +9,7 @@ import pytest
 from trueup.stores.http.entries import entry
 from trueup.stores.http.spec import Malformed, known, openai_shaped, parse
 
-PRICES = {
+PRICES: dict[str, tuple[dict[str, Any], float]] = {
     "xai": ({"id": "grok-4", "prompt_text_token_price": 30000}, 3.0),
     "together": ({"id": "m", "pricing": {"input": 0.88}}, 0.88),
     "openrouter": ({"id": "m", "pricing": {"prompt": "0.0000025"}}, 2.5),

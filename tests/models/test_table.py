@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trueup.core.audit import audit, decide
+from trueup.core.audit import audit, decide, judge
 from trueup.core.model import Key, Record, Recorded, Shown, Side, Token, Unknown
 from trueup.core.table import Verb, words
 from trueup.targets.models import CATALOGUE, LAST, PROVIDER, TABLE, Guard, merged, method, vanished
@@ -61,12 +61,12 @@ def test_nothing_but_the_catalogue_is_written_and_only_what_is_absent_twice_is_r
 @pytest.mark.parametrize("unknown", [PROVIDER, LAST, CATALOGUE])
 @pytest.mark.parametrize("word", EXPECTED)
 def test_what_is_unknown_changes_nothing(word: str, unknown: Side) -> None:
-    items, _ = audit([(Key("a@f/m"), seen(word) | {unknown: Unknown("an outage")})], HOW)
+    items, _ = audit([judge(Key("a@f/m"), seen(word) | {unknown: Unknown("an outage")}, HOW)], HOW)
     assert [item.steps for item in items] == [()]
 
 
 def recorded(word: str) -> dict[str, object]:
-    (item,), _ = audit([(Key("a@f/m"), seen(word))], HOW)
+    (item,), _ = audit([judge(Key("a@f/m"), seen(word), HOW)], HOW)
     (step,) = item.steps
     assert step.record is not None
     return step.record.fields

@@ -165,15 +165,9 @@ def test_nothing_is_done_under_a_name_that_was_not_shown(home: Home, saved: dict
     (home.site / "hidden").write_text("precious")
     token = token_of((home.site / "hidden").stat())
     number = next(n for n, item in enumerate(saved["plan"]["items"]) if item["key"] == "up")
-    step: dict[str, Any] = {
-        "id": "x",
-        "key": "hidden",
-        "side": "local",
-        "verb": "delete",
-        "expect": token,
-        "value": None,
-        "needs": [],
-    }
+    first = saved["plan"]["items"][number]["steps"][0]
+    deletion = {"id": "x", "key": "hidden", "side": "local", "verb": "delete", "expect": token}
+    step = {**first, **deletion, "value": None, "needs": []}
     steps = [*saved["plan"]["items"][number]["steps"], step]
     (home.path / "forged").write_text(forge(saved, ("items", number, "steps"), steps))
     result = home("apply", "forged", "--yes", code=64)

@@ -333,7 +333,7 @@ def open_models(spec: Models, opening: Opening, state: State, ambient: Ambient) 
     path = Path(spec.catalogue) if spec.catalogue else state.directory / NAME
     catalogue = CatalogueStore(path, opening, spec.accounts)
     stores: dict[Side, Store] = {
-        models.PROVIDER: ProviderStore("providers", spec.rows, opening),
+        models.PROVIDER: ProviderStore("providers", None if spec.accounts is None else spec.rows, opening),
         models.LAST: LastListing(catalogue, opening),
         models.CATALOGUE: catalogue,
     }

@@ -17,22 +17,26 @@ from trueup.api.opening import open_job, spec_from
 from trueup.api.trash import Prunable, Pruned, TrashItem, list_trash, prune, restore
 from trueup.config import Config
 from trueup.config import state_dir as default_state_dir
+from trueup.core.audit import Judged
 from trueup.core.check import Guard, Refusal, check
-from trueup.core.errors import NotFound, StalePlan
-from trueup.core.model import LOCAL, Key, Side
+from trueup.core.errors import NotFound, StalePlan, UsageError
+from trueup.core.model import LOCAL, Key, Record, Shown, Side
 from trueup.core.plan import Item, Plan
 from trueup.core.report import Report
 from trueup.core.strategy import Conflict
+from trueup.core.table import Act
+from trueup.engine.act import Ask, act
 from trueup.engine.ambient import Ambient
 from trueup.engine.apply import apply
+from trueup.engine.audit import survey
 from trueup.engine.doctor import Diagnosis, examine
-from trueup.engine.job import Job, Progress
+from trueup.engine.job import Audit, Job, Progress
 from trueup.engine.journal import Journal, RunRecord, RunSummary
 from trueup.engine.run import Confirm, look, run
 from trueup.engine.state import State
 from trueup.engine.undo import undo
 from trueup.protocols import Source
-from trueup.targets import Spec
+from trueup.targets import Environments, Policies, Spec
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
@@ -234,6 +238,56 @@ class Engine:
 
         return Catalogue(self._config, self._directory, self._ambient)
 
+    async def survey(self, target: str | Spec) -> list[Judged]:
+        """Every item of a target that records, in key order: what each side shows, and the table's rule for it.
+
+        Raises:
+            UsageError: If the target has no record: two folders.
+            StoreError: If the record cannot be read.
+        """
+        job = await self._job(target)
+        return await survey(job.protected(), _audit_of(job))
+
+    async def act(
+        self,
+        target: str | Spec,
+        ask: Ask,
+        *,
+        amend: Callable[[Record], Record] = lambda record: record,
+        confirm: Confirm = yes,
+        allow: Iterable[Guard] = (),
+        keep: bool = True,
+        command: str = "",
+    ) -> Report:
+        """Carry out what a person asks for by name, as a run that can be undone.
+
+        Args:
+            target: A configured target's name, or a target; one that records.
+            ask: Is given every item, and returns those that are wanted, each with the rule that does it.
+            amend: Is given what the kind would record by itself, and says what is recorded.
+            confirm: Is shown the plan; False ends the run with nothing done.
+            allow: Guards that let this one run pass.
+            keep: Whether what is deleted goes to the trash.
+            command: What a person typed, for the history.
+        """
+        job = replace(await self._job(target, allow=allow), command=command)
+        how = _audit_of(job)
+        plain = how.method.record
+        if plain is not None:
+
+            def record(key: Key, seen: Mapping[Side, Shown], act: Act) -> Record:
+                return amend(plain(key, seen, act))
+
+            how = replace(how, method=replace(how.method, record=record))
+        return await act(job, how, ask, confirm=confirm, keep=keep)
+
+    async def containers(self, target: Policies | Environments, key: Key) -> list[str]:
+        """The running containers of one entry of a registry, and of no other, by the engine's ids."""
+        job = await self._job(target)
+        from trueup.api.registries import containers
+
+        return await self._ambient.threads(containers, job, key)
+
     # -- memory --------------------------------------------------------------------------------------------------
 
     async def history(self, *, target: str | Spec | None = None, limit: int = 50) -> list[RunSummary]:
@@ -338,6 +392,12 @@ class Engine:
         opening = partial(open_job, buckets=self._config.buckets.values())
         job = await self._ambient.threads(opening, self._spec(target), state, self._ambient)
         return replace(job, allow=allowed, on_progress=self._progress, draining=lambda: self._draining)
+
+
+def _audit_of(job: Job) -> Audit:
+    if job.audit is None:
+        raise UsageError(f"{job.target.name} has no record", why="it is a pair of folders")
+    return job.audit
 
 
 def _read(source: Source, limit: int) -> bytes:

@@ -85,13 +85,20 @@ def spec_from(plan: Plan) -> Spec:
     locations, name = plan.target.locations, plan.target.name
     match plan.target.kind:
         case policies.KIND:
-            return Policies(name, locations[policies.RECORD], locations[policies.DISK], locations[policies.ENGINE])
+            return Policies(
+                name, _registry(locations[policies.RECORD]), locations[policies.DISK], locations[policies.ENGINE]
+            )
         case environments.KIND:
-            return Environments(name, locations[environments.RECORD], locations[environments.ENGINE])
+            return Environments(name, _registry(locations[environments.RECORD]), locations[environments.ENGINE])
         case models.KIND:
             return Models(name, locations[models.CATALOGUE], accounts=None)
         case _:
             return Folders(name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy)
+
+
+def _registry(location: str) -> str:
+    """The file of a registry, whose location names the table too."""
+    return location.rpartition("#")[0]
 
 
 def _limited(store: Store, tuning: Tuning, ambient: Ambient) -> Store:

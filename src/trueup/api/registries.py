@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from trueup.core.audit import Method
-from trueup.core.model import Key, Side
-from trueup.core.plan import Target
+from trueup.core.errors import Corrupt, StoreError
+from trueup.core.model import Damaged, Entry, Key, Shown, Side, Unknown
+from trueup.core.plan import Step
 from trueup.core.strategy import Policy
 from trueup.engine.ambient import Ambient
-from trueup.engine.job import Audit, Job
+from trueup.engine.job import Audit, Job, Progress, Sights
 from trueup.engine.state import State
 from trueup.protocols import Opening, Store
-from trueup.stores.docker import DockerStore
-from trueup.stores.registry import RegistryStore
-from trueup.stores.weights import WeightsStore
+from trueup.stores.docker import DockerStore, references
+from trueup.stores.registry import RegistryStore, containers_of
+from trueup.stores.weights import FileId, WeightsStore
 from trueup.targets import environments, policies
 from trueup.targets.environments import Environments
 from trueup.targets.policies import Policies
@@ -41,32 +42,87 @@ def registry_path(named: str, state: Path) -> Path:
 
 def open_registry(spec: Policies | Environments, opening: Opening, state: State, ambient: Ambient) -> Job:
     """A job that compares a registry with what it speaks of."""
-    if isinstance(spec, Policies):
-        return _open_policies(spec, opening, state, ambient)
-    return _open_environments(spec, opening, state, ambient)
-
-
-def _open_policies(spec: Policies, opening: Opening, state: State, ambient: Ambient) -> Job:
-    """A job that compares the registry's policies with the weights on disk."""
     path = registry_path(spec.registry, state.directory)
+    if isinstance(spec, Policies):
+        return _open_policies(spec, path, opening, state, ambient)
+    return _open_environments(spec, path, opening, state, ambient)
+
+
+def _open_policies(spec: Policies, path: Path, opening: Opening, state: State, ambient: Ambient) -> Job:
     root = Path(spec.root).expanduser().absolute() if spec.root else path.parent / MODELS
-    record = RegistryStore(path, policies.KIND, opening)
-    stores: dict[Side, Store] = {
-        policies.RECORD: record,
-        policies.DISK: WeightsStore(root, opening, _fields_of(record, "path", Path)),
-        policies.ENGINE: DockerStore(spec.docker, _fields_of(record, "image", str), opening),
-    }
-    return _job(spec, stores, policies.method(adopt=spec.adopt), state, ambient)
+    record = RegistryStore(str(path), policies.KIND, opening)
+    disk = WeightsStore(str(root), opening, _paths_of(record))
+    engine = DockerStore(spec.docker, _fields_of(record, "image", str), opening)
+    stores = {policies.RECORD: record, policies.DISK: disk, policies.ENGINE: engine}
+    complete = partial(_verified, disk, Digests(opening.remember), spec.only)
+    audit = Audit(
+        policies.method(adopt=spec.adopt, path_of=lambda name, version: str(root / name / version)),
+        policies.RECORD,
+        complete,
+    )
+    return _job(spec, stores, audit, engine, state, ambient)
 
 
-def _open_environments(spec: Environments, opening: Opening, state: State, ambient: Ambient) -> Job:
-    """A job that compares the registry's environments with the images of the container engine."""
-    record = RegistryStore(registry_path(spec.registry, state.directory), environments.KIND, opening)
-    stores: dict[Side, Store] = {
-        environments.RECORD: record,
-        environments.ENGINE: DockerStore(spec.docker, _fields_of(record, "image", str), opening),
-    }
-    return _job(spec, stores, environments.method(adopt=spec.adopt), state, ambient)
+def _open_environments(spec: Environments, path: Path, opening: Opening, state: State, ambient: Ambient) -> Job:
+    record = RegistryStore(str(path), environments.KIND, opening)
+    engine = DockerStore(spec.docker, _fields_of(record, "image", str), opening)
+    stores = {environments.RECORD: record, environments.ENGINE: engine}
+    audit = Audit(environments.method(adopt=spec.adopt, image_of=engine.reference_of), environments.RECORD)
+    return _job(spec, stores, audit, engine, state, ambient)
+
+
+def _job(
+    spec: Policies | Environments,
+    stores: Mapping[Side, Store],
+    audit: Audit,
+    engine: DockerStore,
+    state: State,
+    ambient: Ambient,
+) -> Job:
+    async def act(step: Step) -> None:
+        """Stop containers."""
+        for container in step.record.fields["stop"] if step.record is not None else ():
+            await engine.stop_container(container)
+
+    return Job(
+        target=spec.target({side: store.properties.location for side, store in stores.items()}),
+        policy=Policy(),
+        stores=stores,
+        state=state,
+        ambient=ambient,
+        limits=spec.limits,
+        act=act,
+        audit=audit,
+    )
+
+
+def containers(job: Job, key: Key) -> list[str]:
+    """The running containers of an entry, by the engine's ids. Blocks."""
+    path = job.target.locations[policies.RECORD].rpartition("#")[0]
+    return [container.id for container in containers_of(path, job.target.kind, key)]
+
+
+def same_image(one: str) -> Callable[[str], bool]:
+    """Whether another name is one of the same image, so far as names tell."""
+
+    def full(name: str) -> tuple[str, ...]:
+        try:
+            reference = references.parse(name)
+        except ValueError:
+            return (name,)
+        return tuple(part for part in (reference.tagged, reference.pinned, reference.digest) if part)
+
+    return lambda other: not set(full(one)).isdisjoint(full(other))
+
+
+def _paths_of(record: RegistryStore) -> Callable[[], Mapping[Key, Path | None]]:
+    """Every recorded policy, with its recorded path."""
+
+    def paths() -> dict[Key, Path | None]:
+        fields = {key: row.fields for key, row in record.read().items()}
+        return {key: Path(row["path"]) if row.get("path") else None for key, row in fields.items()}
+
+    return paths
 
 
 def _fields_of(record: RegistryStore, name: str, form: Callable[[str], T]) -> Callable[[], Mapping[Key, T]]:
@@ -74,16 +130,66 @@ def _fields_of(record: RegistryStore, name: str, form: Callable[[str], T]) -> Ca
     return lambda: {key: form(row.fields[name]) for key, row in record.read().items() if row.fields.get(name)}
 
 
-def _job(
-    spec: Policies | Environments, stores: Mapping[Side, Store], how: Method, state: State, ambient: Ambient
-) -> Job:
-    target: Target = spec.target({side: store.properties.location for side, store in stores.items()})
-    return Job(
-        target=target,
-        policy=Policy(),
-        stores=stores,
-        state=state,
-        ambient=ambient,
-        limits=spec.limits,
-        audit=Audit(how, record=how.table.sides[0]),
-    )
+class Digests(MutableMapping[FileId, str]):
+    """Digests of files of weights, remembered from run to run: a verification goes on where another was stopped."""
+
+    def __init__(self, memory: MutableMapping[str, str] | None) -> None:
+        self._memory: MutableMapping[str, str] = {} if memory is None else memory
+
+    def _name(self, file: FileId) -> str:
+        return "file:" + "\0".join(map(str, file))
+
+    def __getitem__(self, file: FileId) -> str:
+        """The digest of that version of a file."""
+        return self._memory[self._name(file)]
+
+    def __setitem__(self, file: FileId, digest: str) -> None:
+        """Remember a digest."""
+        self._memory[self._name(file)] = digest
+
+    def __delitem__(self, file: FileId) -> None:
+        """Forget a digest."""
+        del self._memory[self._name(file)]
+
+    def __iter__(self) -> Iterator[FileId]:
+        """All versions of files whose digests are known."""
+        for name in self._memory:
+            if name.startswith("file:"):
+                path, size, modified_ns, inode = name.removeprefix("file:").rsplit("\0", 3)
+                yield path, int(size), int(modified_ns), int(inode)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return sum(1 for _ in self)
+
+
+async def _verified(disk: WeightsStore, digests: Digests, only: tuple[Key, ...], job: Job, sights: Sights) -> Sights:
+    """Where the run verifies: read the weights to the end, and say what is not what it was before."""
+    if not job.verify:
+        return sights
+    found = dict(sights[policies.DISK])
+    done = 0
+
+    def progress(name: str, size: int) -> None:
+        nonlocal done
+        done += size
+        job.on_progress(Progress("look closer", policies.DISK, bytes=done, current=name))
+
+    for key, shown in found.items():
+        if isinstance(shown, Entry) and (not only or key in only):
+            found[key] = await job.ambient.threads(_proved, disk, digests, key, shown, progress)
+    return {**sights, policies.DISK: found}
+
+
+def _proved(
+    disk: WeightsStore, digests: Digests, key: Key, shown: Entry, progress: Callable[[str, int], None]
+) -> Shown:
+    try:
+        found = disk.verify(key, digests, progress)
+    except Corrupt as error:
+        return Damaged(str(error), shown.token, shown.content.size)
+    except StoreError as error:
+        return Unknown(str(error))
+    if found.differing:
+        return Damaged(f"{found.differing[0]} is not what was verified before", shown.token, shown.content.size)
+    return shown

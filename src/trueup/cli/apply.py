@@ -20,6 +20,7 @@ from trueup.core.plan import Plan
 from trueup.core.report import Ending, Report, exit_code
 from trueup.render.names import quote
 from trueup.render.plans import Words
+from trueup.targets import folders
 
 
 @click.command(cls=Command)
@@ -82,6 +83,6 @@ def words_for(runner: Runner, plan: Plan) -> Words:
     """How the target of a plan is typed."""
     if plan.target.name in runner.engine.targets:
         return Words(quote(plan.target.name))
-    if LOCAL not in plan.target.locations:  # a kind whose commands name no folders
+    if plan.target.kind != folders.KIND:
         return Words(plan.target.kind)
     return Words(f"{AD_HOC} {quote(plan.target.locations[LOCAL])} {quote(plan.target.locations[REMOTE])}")

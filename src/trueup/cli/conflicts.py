@@ -20,6 +20,7 @@ from trueup.cli.targets import (
     allow_option,
     choose,
     choose_all,
+    folders_of,
     no_more,
     policy_options,
     policy_options_but_keep,
@@ -219,6 +220,7 @@ def _parse(runner: Runner, words: tuple[str, ...], overrides: Overrides) -> tupl
     """The target and the keys; the target may be left out where there is only one."""
     known = words[0] == "folder" or words[0] in runner.engine.targets or len(words) > 1
     target, rest = choose(runner, words if known else (), overrides)
+    folders_of(target)
     keys = tuple(Key(key.rstrip("/")) for key in (rest if known else words))
     if not keys:
         raise UsageError("which item?", attempt=f"trueup conflicts ls {target.words.target}")

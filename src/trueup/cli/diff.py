@@ -12,7 +12,7 @@ from trueup.cli.common import Output, Session, pass_session
 from trueup.cli.group import Command
 from trueup.cli.plan import exit_code_option, finish
 from trueup.cli.running import Runner, run_engine
-from trueup.cli.targets import Chosen, Overrides, choose, no_more, policy_options
+from trueup.cli.targets import Chosen, Overrides, choose, folders_of, no_more, policy_options
 from trueup.core.errors import NotFound, UsageError
 from trueup.core.model import LOCAL, REMOTE, Entry, Key, Kind, Side, Unknown, is_directory
 from trueup.core.plan import Item, Plan
@@ -84,6 +84,7 @@ def diff(session: Session, *, words: tuple[str, ...], overrides: Overrides, exit
 
     async def work(runner: Runner) -> int:
         target, rest = choose(runner, words, overrides)
+        folders_of(target)
         no_more(rest[1:])
         plan = await runner.engine.plan(target.spec)
         items = _items(plan, Key(rest[0]) if rest else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -18,8 +18,11 @@ from trueup.core.errors import UsageError
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep
 from trueup.render.names import quote
 from trueup.render.plans import Words
-from trueup.targets import Spec
+from trueup.targets import Spec, environments, models, policies
+from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders, Selection
+from trueup.targets.models import Models
+from trueup.targets.policies import Policies
 
 AD_HOC = "folder"
 """``sync folder LOCAL REMOTE``: a target that no file configures."""
@@ -234,7 +237,37 @@ def choose(
 
 
 def _configured(runner: Runner, name: str, overrides: Overrides) -> Chosen:
-    return Chosen(overrides.applied(runner.engine.find(name)), Words(quote(name), overrides.flags()))
+    spec = runner.engine.find(name) if name in runner.engine.targets or name not in BY_KIND else BY_KIND[name](runner)
+    return Chosen(overrides.applied(spec), Words(quote(name), overrides.flags()))
+
+
+def _only(runner: Runner, kind: type[Policies | Environments]) -> Spec:
+    """The configured target of a kind of which there is one by default too."""
+    found = [spec for spec in runner.engine.targets.values() if isinstance(spec, kind)]
+    return found[0] if len(found) == 1 else kind()
+
+
+BY_KIND: Mapping[str, Callable[[Runner], Spec]] = {
+    policies.KIND: functools.partial(_only, kind=Policies),
+    environments.KIND: functools.partial(_only, kind=Environments),
+    models.KIND: lambda _: Models(accounts=None),
+}
+"""Words that mean a target whether or not one is configured."""
+
+
+def folders_of(chosen: Chosen) -> Folders:
+    """The target, if it is a pair of folders.
+
+    Raises:
+        UsageError: If it is of another kind.
+    """
+    if isinstance(chosen.spec, Folders):
+        return chosen.spec
+    raise UsageError(
+        f"{chosen.spec.name} is no pair of folders",
+        why="its sides are not compared file by file",
+        attempt=f"trueup plan {chosen.words.target} -v",
+    )
 
 
 def _ad_hoc(local: str, remote: str, overrides: Overrides, taken: Collection[str]) -> Chosen:

@@ -15,7 +15,6 @@ from trueup.cli.plan import finish
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.targets import Chosen, choose, no_more, target_argument, yes_option
 from trueup.core.errors import NotFound, UsageError
-from trueup.core.model import LOCAL, REMOTE
 from trueup.core.report import EXIT_DRIFT, EXIT_OK, EXIT_PARTIAL
 from trueup.render.names import count, printable, size
 from trueup.render.tables import trash_lines
@@ -24,7 +23,7 @@ from trueup.render.text import line
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 side_option = click.option(
-    "--side", type=click.Choice([LOCAL, REMOTE]), help="Whose trash, if both have such a version."
+    "--side", metavar="SIDE", help="Whose trash, if several have such a version: local, remote, record, ..."
 )
 
 

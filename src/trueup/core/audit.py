@@ -16,6 +16,10 @@ AGREE = "agree"
 """Reason of the rule under which nothing is wrong; such items are counted and not listed."""
 
 
+Recording = Callable[[Key, Mapping[Side, Shown], Act], Record]
+"""What an act records of an item."""
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """How a kind compares its sides, and what it records."""
@@ -23,30 +27,44 @@ class Method:
     table: Table
     identity: Callable[[Side, Entry | Recorded], Hashable]
     """What makes two entries of different sides the same content."""
-    record: Callable[[Key, Mapping[Side, Shown], Act], Record] | None = None
-    """What an act records of an item; None for kinds that only remove records."""
+    record: Recording | None = None
+    """None for kinds that only remove records."""
 
 
-def audit(items: Iterable[tuple[Key, Mapping[Side, Shown]]], method: Method) -> tuple[tuple[Item, ...], int]:
-    """Decide every item by the table.
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One item: what the sides showed, and what is to be done about it."""
+
+    key: Key
+    seen: Mapping[Side, Shown]
+    rule: Rule
+
+
+def audit(items: Iterable[Judged], method: Method) -> tuple[tuple[Item, ...], int]:
+    """What is to be done about every item that does not agree.
 
     Args:
-        items: What the sides showed, by key; sides that are not in the table inform and decide nothing.
-        method: How it is compared.
+        items: As `judge` returns them.
+        method: How they were compared.
 
     Returns:
         All items that do not agree, in key order, and how many agree.
     """
-    decided = []
-    agreed = 0
+    judged = list(items)
+    open_ = [one for one in judged if one.rule.reason != AGREE]
+    return planned(open_, method), len(judged) - len(open_)
+
+
+def planned(judged: Iterable[Judged], method: Method) -> tuple[Item, ...]:
+    """Items with the steps that their rules ask for, in key order."""
     steps = _Steps(method)
-    for key, seen in items:
-        rule = decide(seen, method)
-        if rule.reason == AGREE:
-            agreed += 1
-        else:
-            decided.append(steps.item(key, seen, rule))
-    return tuple(sorted(decided, key=lambda item: key_bytes(item.key))), agreed
+    ordered = sorted(judged, key=lambda one: key_bytes(one.key))
+    return tuple(steps.item(one.key, one.seen, one.rule) for one in ordered)
+
+
+def judge(key: Key, seen: Mapping[Side, Shown], method: Method) -> Judged:
+    """What the sides showed of one item, and the table's rule for it; sides outside the table inform only."""
+    return Judged(key, seen, decide(seen, method))
 
 
 def decide(seen: Mapping[Side, Shown], method: Method) -> Rule:
@@ -90,6 +108,9 @@ class _Steps:
 
     def _step(self, key: Key, seen: Mapping[Side, Shown], act: Act, needs: tuple[str, ...]) -> list[Step]:
         expect = _token(seen.get(act.side))
+        if act.verb is Verb.ACT:
+            record = self.method.record(key, seen, act) if self.method.record is not None else None
+            return [Step(self._id(), key, act.side, act.verb, None, None, needs, record)]
         if act.verb in RECORDING:
             record = None
             if act.verb is not Verb.RECORD_REMOVE and self.method.record is not None:

@@ -193,6 +193,11 @@ class Plan:
         return tuple(item for item in self.items if item.standing is Standing.UNKNOWN)
 
     @property
+    def damaged(self) -> tuple[Item, ...]:
+        """Items that a side holds, and not whole."""
+        return tuple(item for item in self.items if item.standing is Standing.DAMAGED)
+
+    @property
     def complete(self) -> bool:
         """Whether every side was listed to its end."""
         return all(observed.complete or observed.informs for observed in self.observed.values())

@@ -121,7 +121,7 @@ def plan_exit_code(plan: Plan, *, drift: bool) -> int:
     codes = [EXIT_OK]
     if not plan.complete:
         codes.append(EXIT_FAILED)
-    if plan.unknown:
+    if plan.unknown or plan.damaged:
         codes.append(EXIT_PARTIAL)
     if plan.conflicts:
         codes.append(EXIT_CONFLICTS)

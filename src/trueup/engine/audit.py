@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from trueup.core.audit import audit
+from trueup.core.audit import Judged, audit, judge
 from trueup.core.errors import StoreError
 from trueup.core.model import (
     OPAQUE_KINDS,
@@ -21,6 +21,7 @@ from trueup.core.model import (
     Side,
     Unknown,
     entry_from_row,
+    key_bytes,
     key_from_bytes,
 )
 from trueup.core.plan import Item, Observed, Plan
@@ -45,6 +46,31 @@ async def audited(job: Job, how: Audit) -> Plan:
     Raises:
         StoreError: If the record cannot be read: without it there is nothing to compare with.
     """
+    sights, judged = await _surveyed(job, how)
+    items, agreed = audit(judged, how.method)
+    markers = await job.markers()
+    return Plan(
+        target=job.target,
+        policy=job.policy,
+        items=items,
+        observed={side: await _observed(job, how, side, sights[side], items, markers.get(side)) for side in job.stores},
+        ancestors=len(sights[how.record].items),
+        agreed=agreed,
+        made_ns=job.ambient.clock.now_ns(),
+    )
+
+
+async def survey(job: Job, how: Audit) -> list[Judged]:
+    """Every item of all sides with the table's rule for it, in key order.
+
+    Raises:
+        StoreError: If the record cannot be read.
+    """
+    _, judged = await _surveyed(job, how)
+    return sorted(judged, key=lambda one: key_bytes(one.key))
+
+
+async def _surveyed(job: Job, how: Audit) -> tuple[Mapping[Side, _Sight], list[Judged]]:
     sights: dict[Side, _Sight] = {}
 
     async def look(side: Side) -> None:
@@ -60,18 +86,8 @@ async def audited(job: Job, how: Audit) -> Plan:
     }
     if how.complete is not None:
         shown = dict(await how.complete(job, shown))
-    found = ((key, {side: shown[side].get(key) for side in job.stores}) for key in keys)
-    items, agreed = audit(found, how.method)
-    markers = await job.markers()
-    return Plan(
-        target=job.target,
-        policy=job.policy,
-        items=items,
-        observed={side: await _observed(job, how, side, sights[side], items, markers.get(side)) for side in job.stores},
-        ancestors=len(sights[how.record].items),
-        agreed=agreed,
-        made_ns=job.ambient.clock.now_ns(),
-    )
+    found = [judge(key, {side: shown[side].get(key) for side in job.stores}, how.method) for key in keys]
+    return sights, found
 
 
 async def _look(job: Job, side: Side) -> _Sight:
@@ -85,7 +101,7 @@ async def _look(job: Job, side: Side) -> _Sight:
     except StoreError as error:
         if job.audit is not None and side == job.audit.record:
             raise
-        sight.failed = str(error)
+        sight.failed = f"{error} - try: {error.attempt}" if error.attempt else str(error)
     return sight
 
 

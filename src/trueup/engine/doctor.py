@@ -93,6 +93,7 @@ async def _listed(store: Store) -> None:
 
 
 async def _writing(what: str, location: str, ambient: Ambient) -> list[Diagnosis]:
+    location = location.partition("#")[0]  # behind it: a part of a file
     if not all(path.startswith("/") for path in places(location)):
         detail = "not tried, because that would write: the first run that writes finds out"
         return [Diagnosis(f"{what} writable", ok=True, detail=detail)]
@@ -109,4 +110,11 @@ def _promises(properties: Properties) -> list[str]:
 
 
 def _writable(location: str) -> bool:
-    return all(os.access(path, os.W_OK | os.X_OK) for path in places(location))
+    return all(_writable_place(Path(path)) for path in places(location))
+
+
+def _writable_place(path: Path) -> bool:
+    """A folder; or a file, and the folder that it is or will be in."""
+    if path.is_dir():
+        return os.access(path, os.W_OK | os.X_OK)
+    return (not path.exists() or os.access(path, os.W_OK)) and os.access(path.parent, os.W_OK | os.X_OK)

@@ -71,9 +71,9 @@ async def _mark_roots(job: Job, number: int, plan: Plan) -> None:
         return
     markers = {}
     for side in job.written:
-        marker = await job.stores[side].set_marker(job.ambient.unique() + job.ambient.unique())
-        if marker:  # a side of records cannot carry one, and none is expected there the next time
-            markers[side] = marker
+        identity = await job.stores[side].set_marker(job.ambient.unique() + job.ambient.unique())
+        if identity:  # a side that records carries none
+            markers[side] = identity
     await job.ambient.threads(job.state.set_markers, number, markers)
 
 
@@ -245,6 +245,8 @@ class _Execution:
         return outcome, written
 
     async def _do(self, step: Step, trash: Trash | None) -> Written:
+        if step.verb is Verb.ACT:
+            return await self._act(step)
         answer = self.ahead.pop(step.id, None)
         if isinstance(answer, Written):
             return answer
@@ -262,6 +264,12 @@ class _Execution:
                 raise
             self.found.add(step.id)
             return found
+
+    async def _act(self, step: Step) -> Written:
+        if self.job.act is None:
+            raise StoreError(f"{step.key} cannot be carried out for a target of this kind")
+        await self.job.act(step)
+        return Written(None)
 
     def _effect(self, step: Step, trash: Trash | None) -> Effect | None:
         """What the step asks of its store; None: to make a directory."""
@@ -415,7 +423,7 @@ async def _found_out(job: Job, step: Step, kept: Mapping[tuple[Side, Key], str])
     except StoreError:  # something else is there by now, a link for example
         return lost
     match step.verb:
-        case Verb.ADOPT:
+        case Verb.ADOPT | Verb.ACT:
             return lost
         case Verb.SAVE:
             took_effect = handle is not None

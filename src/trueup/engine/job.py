@@ -9,7 +9,7 @@ from types import MappingProxyType
 from trueup.core.audit import Method
 from trueup.core.check import Guard, Limits
 from trueup.core.model import Key, Shown, Side
-from trueup.core.plan import Item, Target
+from trueup.core.plan import Item, Step, Target
 from trueup.core.report import Outcome
 from trueup.core.strategy import Conflict, Policy
 from trueup.core.table import Verb
@@ -81,6 +81,8 @@ class Job:
     select: Callable[[Item], bool] | None = None
     """Which changes of the plan are wanted; None: all."""
     on_progress: Callable[[Progress], None] = lambda _: None
+    act: Callable[[Step], Awaitable[None]] | None = None
+    """Carries out a step that is no change of a side: stops a container, empties a cache."""
     audit: Audit | None = None
     """How sides that have no ancestor are compared, with a record; None: two sides with an ancestor."""
     draining: Callable[[], bool] = lambda: False

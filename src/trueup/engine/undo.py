@@ -117,7 +117,7 @@ class _Undo:
         impossible = False
         for step in reversed(item.steps):
             outcome = self.done.get(step.id)
-            if outcome is None or outcome.found or step.verb in (Verb.ADOPT, Verb.SAVE):
+            if outcome is None or outcome.found or step.verb in (Verb.ADOPT, Verb.SAVE, Verb.ACT):
                 continue
             pruned = outcome.kept is not None and outcome.kept not in kept[step.side]
             destroyed = outcome.kept is None and step.expect not in (None, DIRECTORY_TOKEN)

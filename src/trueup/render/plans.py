@@ -19,6 +19,7 @@ from trueup.render.text import Line, columns, line
 from trueup.render.wording import (
     CONFLICT,
     CREATE,
+    DAMAGED,
     DELETE,
     DOWNLOAD,
     FORGET,
@@ -76,9 +77,10 @@ def plan_lines(plan: Plan, words: Words, *, verbose: int = 0, refusals: Sequence
 def headline(plan: Plan) -> list[Line]:
     """The target, where its sides are, and what could not be seen."""
     seen = plan.observed
-    places = " <> ".join(place(seen[side].location) for side in (LOCAL, REMOTE) if side in seen)
+    places = " <> ".join(place(side.location) for side in seen.values())
+    direction = plan.policy.direction.value if set(seen) == {LOCAL, REMOTE} else ""
     undoing = f"  undoes {printable(plan.undoes)}" if plan.undoes else ""
-    return [((printable(plan.target.name), "bold"), (f"  {places}  {plan.policy.direction.value}{undoing}", "dim"))]
+    return [((printable(plan.target.name), "bold"), (f"  {places}  {direction}{undoing}", "dim"))]
 
 
 def _notices(plan: Plan) -> Iterator[Line]:
@@ -334,6 +336,8 @@ def verdict(plan: Plan, *, by_content: bool = False) -> tuple[str, str]:
         return "out of sync", "yellow"
     if plan.conflicts:
         return "conflicts", CONFLICT.style
+    if plan.damaged:
+        return "damaged", DAMAGED.style
     if plan.unknown:
         return "in sync, as far as it can be seen", UNKNOWN.style
     how = "by content" if by_content else "by metadata"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 from typing import Protocol
 
-from trueup.core.model import LOCAL, REMOTE, Damaged, Entry, Key, Recorded, Shown, Side
+from trueup.core.model import Damaged, Entry, Key, Recorded, Shown, Side
 from trueup.core.plan import Item, Plan
 from trueup.render.names import count, duration, moment, place, printable, size
 from trueup.render.plans import Words
@@ -123,7 +123,7 @@ def conflict_block(item: Item, plan: Plan, *, zone: tzinfo | None = None) -> lis
     lines: list[Line] = [
         ((f"  {CONFLICT} ", CONFLICT.style), (f"{printable(item.key)}  {reason_text(item, plan)}", ""))
     ]
-    lines += [line(f"      {side:<9}{_version(item.side(side), zone)}") for side in (LOCAL, REMOTE)]
+    lines += [line(f"      {side:<9}{_version(item.side(side), zone)}") for side in item.seen]
     if item.ancestor is not None:
         content = item.ancestor.content
         lines.append(line(f"      {'agreed':<9}{size(content.size):>8}  {content.fingerprint or '-'}"))

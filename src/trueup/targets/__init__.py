@@ -7,5 +7,7 @@ from trueup.targets.folders import Folders
 from trueup.targets.models import Models
 from trueup.targets.policies import Policies
 
+__all__ = ["Environments", "Folders", "Models", "Policies", "Spec"]
+
 Spec = Folders | Policies | Environments | Models
 """A target of any kind, as it is configured."""

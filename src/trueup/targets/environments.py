@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from trueup.core.audit import Method
 from trueup.core.check import Limits
@@ -66,16 +65,21 @@ def table(*, adopt: bool) -> Table:
     )
 
 
-def method(*, adopt: bool) -> Method:
-    """How the sides are compared: the engine holds the image that the record names, or it does not."""
-    return Method(table(adopt=adopt), _identity, _recorded)
+def method(*, adopt: bool, image_of: Callable[[Key], str | None] = lambda _: None) -> Method:
+    """How the sides are compared: the engine holds the image that the record names, or it does not.
+
+    Args:
+        adopt: As `table`.
+        image_of: The name of the image that the engine has shown as an item.
+    """
+
+    def record(key: Key, seen: Mapping[Side, Shown], _: Act) -> Record:
+        engine = seen.get(ENGINE)
+        pulled = engine.modified_ns / 1e9 if isinstance(engine, Entry) else 0.0
+        return Record.of({"name": key, "image": image_of(key) or key, "pulled_at": pulled})
+
+    return Method(table(adopt=adopt), _identity, record)
 
 
 def _identity(_: Side, __: Entry | Recorded) -> Hashable:
     return "present"
-
-
-def _recorded(key: Key, seen: Mapping[Side, Shown], _: Act) -> Record:
-    engine = seen[ENGINE]
-    pulled = datetime.fromtimestamp(engine.modified_ns / 1e9 if isinstance(engine, Entry) else 0, UTC)
-    return Record.of({"name": key, "image": key, "pulled_at": pulled.strftime("%Y-%m-%d %H:%M:%S")})

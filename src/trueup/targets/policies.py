@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from trueup.core.audit import Method
 from trueup.core.check import Limits
@@ -35,6 +34,8 @@ class Policies:
     adopt: bool = False
     """Whether weights that nothing records are recorded."""
     limits: Limits = field(default_factory=Limits)
+    only: tuple[Key, ...] = ()
+    """Entries whose weights are read where all is verified; empty: all."""
 
     def target(self, locations: Mapping[Side, str]) -> Target:
         """The identity of this target: which registry, and which folder."""
@@ -66,18 +67,23 @@ def table(*, adopt: bool) -> Table:
     )
 
 
-def method(*, adopt: bool) -> Method:
-    """How the sides are compared: weights are whole or they are not, which their side says itself."""
-    return Method(table(adopt=adopt), _identity, _recorded)
+def method(*, adopt: bool, path_of: Callable[[str, str], str] = lambda name, version: f"{name}/{version}") -> Method:
+    """How the sides are compared: weights are whole or they are not, which their side says itself.
+
+    Args:
+        adopt: As `table`.
+        path_of: The folder of the weights of a name and a version.
+    """
+
+    def record(key: Key, seen: Mapping[Side, Shown], _: Act) -> Record:
+        name, version = key.split(":", 1)
+        disk = seen.get(DISK)
+        pulled = disk.modified_ns / 1e9 if isinstance(disk, Entry) else 0.0
+        fields = {"name": name, "version": version, "image": "", "path": path_of(name, version), "repo": None}
+        return Record.of({**fields, "pulled_at": pulled})
+
+    return Method(table(adopt=adopt), _identity, record)
 
 
 def _identity(_: Side, __: Entry | Recorded) -> Hashable:
     return "present"
-
-
-def _recorded(key: Key, seen: Mapping[Side, Shown], _: Act) -> Record:
-    """A row as the registry's owner writes it; the folder's own time stands for the time of the pull."""
-    name, version = key.rsplit(":", 1)
-    disk = seen[DISK]
-    pulled = datetime.fromtimestamp(disk.modified_ns / 1e9 if isinstance(disk, Entry) else 0, UTC)
-    return Record.of({"name": name, "version": version, "pulled_at": pulled.strftime("%Y-%m-%d %H:%M:%S")})

@@ -121,6 +121,9 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     made: Made
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a test has broken the connection."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server

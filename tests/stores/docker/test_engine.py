@@ -1,5 +1,6 @@
 """A real container engine: what it holds, and what it says when it cannot be asked."""
 
+import importlib
 import importlib.util
 import os
 import signal
@@ -14,8 +15,10 @@ from pathlib import Path
 import pytest
 from tests.stores.docker.conftest import Images, rows, store_at
 
-from trueup.core.errors import AccessDenied, StoreError, TimedOut, Unavailable
-from trueup.core.model import Key, Kind
+from trueup.core.errors import AccessDenied, NotFound, PreconditionFailed, ReadOnly, StoreError, TimedOut, Unavailable
+from trueup.core.model import Content, Entry, Key, Kind, Token
+from trueup.core.table import Verb
+from trueup.protocols import Trash
 from trueup.stores.docker import DEFAULT_URL, DockerStore
 from trueup.testing.engines import DockerEngine
 
@@ -27,7 +30,7 @@ async def stop(store: DockerStore) -> object:
 
 
 async def remove(store: DockerStore) -> object:
-    return await store.remove_image("libero")
+    return await store.remove(LIBERO, expect=Token("sha256:any"), trash=None)
 
 
 async def test_an_image_is_found_by_each_of_its_names(images: Images) -> None:
@@ -70,22 +73,61 @@ async def test_labelled_images_that_nobody_has_recorded_are_shown(images: Images
 
 
 async def test_a_container_is_stopped_and_its_image_removed(images: Images) -> None:
-    await images.make("libero")
+    number = Token(await images.make("libero"))
     await images.make("libero2")
     await images.run("libero", "libero-0123abcd")
-    store = store_at(images.engine.endpoint, {})
+    store = store_at(images.engine.endpoint, {LIBERO: "libero", Key("odd"): "../containers"})
     with pytest.raises(StoreError, match=r"answered 409 - .*container") as caught:
-        await store.remove_image("libero")
+        await store.remove(LIBERO, expect=number, trash=None)
     assert not isinstance(caught.value, Unavailable)
     assert await store.stop_container("libero-0123abcd", grace_seconds=0)
     assert await store.stop_container("libero-0123abcd", grace_seconds=0)
     assert not await store.stop_container("libero-89abcdef", grace_seconds=0)
     await images.call("DELETE", "/containers/libero-0123abcd")
-    assert await store.remove_image("libero")
-    assert not await store.remove_image("libero:latest")
+    with pytest.raises(PreconditionFailed):
+        await store.remove(LIBERO, expect=Token("sha256:another"), trash=None)
+    await store.remove(LIBERO, expect=number, trash=None)
+    with pytest.raises(PreconditionFailed):
+        await store.remove(LIBERO, expect=number, trash=None)
     assert set(await rows(store_at(images.engine.endpoint, {LIBERO: "libero", Key("2"): "libero2"}))) == {"2"}
     with pytest.raises(StoreError, match="not the name of an image"):
-        await store.remove_image("../containers")
+        await store.remove(Key("odd"), expect=number, trash=None)
+
+
+async def test_a_removed_image_waits_in_the_trash_and_comes_back(images: Images) -> None:
+    number = Token(await images.make("libero", "v1"))
+    store = store_at(images.engine.endpoint, {LIBERO: "libero:v1"})
+    removed = await store.remove(LIBERO, expect=number, trash=Trash("20260101T000000-Ab"))
+    assert LIBERO not in await rows(store)
+    (kept,) = await store.kept()
+    assert (kept.handle, kept.run, kept.key) == (removed.kept, "20260101T000000-Ab", LIBERO)
+    entry = Entry(number, Content(Kind.FILE, kept.size))
+    with pytest.raises(ReadOnly), store.kept_source(kept.handle, entry).open():
+        pass
+    written = await store.write(LIBERO, store.kept_source(kept.handle, entry), expect=None, trash=None)
+    assert written.token == number
+    assert (await rows(store))[LIBERO][1] == number
+    assert await store.kept() == []
+    with pytest.raises(NotFound):
+        await store.write(LIBERO, store.kept_source(kept.handle, entry), expect=number, trash=None)
+
+
+async def test_a_pruned_image_is_gone_and_one_that_went_by_itself_is_said_to_be(images: Images) -> None:
+    number = Token(await images.make("libero"))
+    store = store_at(images.engine.endpoint, {LIBERO: "libero"})
+    (removed,) = [await store.remove(LIBERO, expect=number, trash=Trash("r1"))]
+    assert removed.kept is not None
+    await store.prune(removed.kept)
+    assert await store.kept() == []
+    with pytest.raises(NotFound):
+        await store.prune(removed.kept)
+    number = Token(await images.make("libero"))
+    removed = await store.remove(LIBERO, expect=number, trash=Trash("r2"))
+    (kept,) = await store.kept()
+    await images.call("DELETE", f"/images/trueup-trash/r2:{kept.handle.rpartition(':')[2]}")
+    source = store.kept_source(kept.handle, Entry(number, Content(Kind.FILE, 1)))
+    with pytest.raises(NotFound, match="no longer kept"):
+        await store.write(LIBERO, source, expect=None, trash=None)
 
 
 # -- not to be asked --------------------------------------------------------------------------------------------------
@@ -129,6 +171,7 @@ def guarded() -> Iterator[Path]:
         listening.bind(str(path))
         listening.listen()
         path.chmod(0)
+        importlib.import_module("docker")  # nobody may not be able to read this Python's library
         yield path
 
 
@@ -195,6 +238,5 @@ def test_an_engine_leaves_nothing_mounted_behind(container_engine: DockerEngine)
         assert directory not in Path("/proc/self/mounts").read_text()
 
 
-def test_a_store_can_do_nothing_by_plan() -> None:
-    assert store_at("unix:///none", {}).properties.verbs == frozenset()
-    assert DockerStore.__mro__[1].__name__ == "Inventory"
+def test_images_are_removed_and_put_back_and_nothing_else_is_planned() -> None:
+    assert store_at("unix:///none", {}).properties.verbs == {Verb.PUT, Verb.DELETE, Verb.SAVE}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
@@ -11,6 +11,7 @@ import click
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command
 from trueup.cli.plan import finish
+from trueup.cli.registry.options import Options, registry_options
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.sync import present_refused
 from trueup.cli.targets import allow_option, yes_option
@@ -83,56 +84,6 @@ ENVIRONMENTS = Wording(
     ("Name", "Image", "Status"),
     _environment_row,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the flags of these commands say."""
-
-    registry: str | None = None
-    models_root: str | None = None
-    docker_host: str | None = None
-    adopt: bool = False
-
-    def policies(self, runner: Runner) -> Policies:
-        """The target: the configured one of this kind, if there is just one, with the flags on top."""
-        found = [spec for spec in runner.engine.targets.values() if isinstance(spec, Policies)]
-        spec = found[0] if len(found) == 1 else Policies()
-        return replace(
-            spec,
-            registry=self.registry or spec.registry,
-            root=self.models_root or spec.root,
-            docker=self.docker_host or spec.docker,
-            adopt=self.adopt or spec.adopt,
-        )
-
-    def environments(self, runner: Runner) -> Environments:
-        """As `policies`."""
-        found = [spec for spec in runner.engine.targets.values() if isinstance(spec, Environments)]
-        spec = found[0] if len(found) == 1 else Environments()
-        return replace(
-            spec,
-            registry=self.registry or spec.registry,
-            docker=self.docker_host or spec.docker,
-            adopt=self.adopt or spec.adopt,
-        )
-
-    @property
-    def typed(self) -> str:
-        """As they are typed, each with a leading blank."""
-        pairs = {"--registry": self.registry, "--models-root": self.models_root, "--docker-host": self.docker_host}
-        return "".join(f" {flag} {value}" for flag, value in pairs.items() if value)
-
-
-def registry_options(function: F) -> F:
-    """Add ``--registry --models-root --docker-host``."""
-    for option in (
-        click.option("--docker-host", metavar="URL", help="The container engine; else as its own client finds it."),
-        click.option("--models-root", metavar="PATH", help="Folder of the weights; else `models` beside the registry."),
-        click.option("--registry", metavar="PATH", help="The registry; else ~/.maple/state.db, or trueup's own."),
-    ):
-        function = option(function)
-    return function
 
 
 def _syncing(function: F) -> F:
@@ -218,6 +169,8 @@ class Section:
         removed = _removed(plan)
         rest = [item for item in plan.items if item not in removed]
         observed = plan.observed.get(self.wording.content)
+        if observed is None or observed.complete:
+            self._lines(self._rest(rest))
         if removed:
             self._say("", f"Found {len(removed)} {self.wording.many} with {self.wording.lacks}:", "")
             rows = [tuple(map(printable, self.wording.row(item))) for item in removed]
@@ -226,8 +179,6 @@ class Section:
             self._unseen(observed.why)
         elif not rest:
             self._lines([((f"✓ {self.wording.well}", "green"),)])
-        if observed is None or observed.complete:
-            self._lines(self._rest(rest))
 
     def _unseen(self, why: str) -> None:
         if self.wording.content == environments.ENGINE:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
-from trueup.core.errors import AccessDenied, StoreError, TimedOut
-from trueup.core.model import OPAQUE_TOKEN, Key, Kind, Row, Token, key_bytes
-from trueup.protocols import Opening
+from trueup.core.errors import AccessDenied, NotFound, PreconditionFailed, ReadOnly, StoreError, TimedOut
+from trueup.core.model import OPAQUE_TOKEN, Entry, Key, Kind, Row, Token, key_bytes
+from trueup.core.table import Verb
+from trueup.protocols import Discarded, Effect, Opening, Source, Trash, Written, in_turn
 from trueup.stores.docker.engine import DEFAULT_URL, Engine, Unreachable
 from trueup.stores.docker.references import Reference, parse
 from trueup.stores.records import Inventory
@@ -25,6 +30,13 @@ TIMEOUT_SECONDS = 10.0
 
 Wanted = Callable[[], Mapping[Key, str]]
 """The recorded items, each with the name of its image."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptImage(Source):
+    """An image in the trash. It is not read: `DockerStore.write` gives it its name back."""
+
+    handle: str = ""
 
 
 class DockerStore(Inventory):
@@ -54,7 +66,8 @@ class DockerStore(Inventory):
         self._wanted = wanted
         self._labelled = labelled
         self._references: dict[Key, str] = {}
-        super().__init__(self._open().url, opening)
+        verbs = frozenset({Verb.PUT, Verb.DELETE, Verb.SAVE})
+        super().__init__(self._open().url, opening, verbs=verbs)
 
     def rows(self) -> Iterable[Row]:
         """As `Inventory`.
@@ -98,24 +111,120 @@ class DockerStore(Inventory):
         finally:
             engine.close()
 
-    async def remove_image(self, reference: str) -> bool:
-        """Remove a name of an image, and the image with its last name; False if there is none.
+    # -- remove and restore --------------------------------------------------------------------------------------
+
+    async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
+        """As `trueup.protocols.Write`: the name of the image goes; in the trash the image has another name."""
+        return await self._threads(self._remove, key, expect, trash)
+
+    async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
+        """As `trueup.protocols.Write`; what it can write is what it has kept.
 
         Raises:
-            StoreError: As `rows`; if a container uses it; if it is no name of an image.
+            ReadOnly: If the source is something else.
         """
-        return await self._threads(self._remove_image, reference)
+        return await self._threads(self._write, key, source, expect, trash)
 
-    def _remove_image(self, reference: str) -> bool:
+    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+        """As `trueup.protocols.Write`."""
+        return await self._threads(partial(in_turn, effects, put=self._write, remove=self._remove, move=self._move))
+
+    def _move(self, origin: Key, target: Key, expect: Token) -> NoReturn:
+        raise ReadOnly(f"{origin} cannot be given another name", why=f"{target} would be another environment")
+
+    def _remove(self, key: Key, expect: Token, trash: Trash | None) -> Written:
+        asked = self._asked(key)
+        with closing(self._open()) as engine:
+            image = engine.inspect(asked)
+            if image is None or Token(str(image["Id"])) != expect:
+                raise PreconditionFailed(f"{asked} names another image by now")
+            if trash is None:
+                engine.remove_image(asked)
+                return Written(None)
+            handle = f"{trash.run}:{hashlib.sha256(key_bytes(key)).hexdigest()[:12]}"
+            kept = {"run": trash.run, "key": key, "image": asked, "size": _size(image), "ns": self._clock.now_ns()}
+            self._memory[self._prefix + handle] = json.dumps(kept)  # first: an image without a name is found by nobody
+            engine.tag(str(image["Id"]), *_trashed(handle))
+            engine.remove_image(asked)
+        return Written(None, None, handle)
+
+    def _write(self, key: Key, source: Source, expect: Token | None, trash: Trash | None) -> Written:
+        if not isinstance(source, KeptImage):
+            raise ReadOnly(
+                f"images of {key} are pulled, not written", attempt=f"docker pull {self._wanted().get(key, key)}"
+            )
+        kept = self._memorized(source.handle)
+        repository, tag = _trashed(source.handle)
+        with closing(self._open()) as engine:
+            there = engine.inspect(kept["image"])
+            if (None if there is None else Token(str(there["Id"]))) != expect:
+                raise PreconditionFailed(f"{kept['image']} names another image by now")
+            name, _, version = kept["image"].rpartition(":")
+            if not engine.tag(f"{repository}:{tag}", name, version):
+                raise NotFound(f"the image {kept['image']} is no longer kept", attempt=f"docker pull {kept['image']}")
+            engine.remove_image(f"{repository}:{tag}")
+            image = engine.inspect(kept["image"])
+        del self._memory[self._prefix + source.handle]
+        return Written(None if image is None else Token(str(image["Id"])))
+
+    def _asked(self, key: Key) -> str:
+        """The name of an item's image.
+
+        Raises:
+            StoreError: If none is recorded, or no image can have that name; or if it names a version, not a name.
+        """
+        name = self._wanted().get(key)
+        if name is None:
+            raise NotFound(f"no image is recorded for {key}")
         try:
-            asked = parse(reference).asked
+            reference = parse(name)
         except ValueError as error:
             raise StoreError(str(error)) from error
-        engine = self._open()
+        if reference.tag is None:
+            raise ReadOnly(f"{name} names a version and no name", attempt=f"docker rmi {name}")
+        return reference.asked
+
+    @property
+    def _prefix(self) -> str:
+        return f"image:{self.properties.location}:"
+
+    def _memorized(self, handle: str) -> dict[str, Any]:
         try:
-            return engine.remove_image(asked)
-        finally:
-            engine.close()
+            kept: dict[str, Any] = json.loads(self._memory[self._prefix + handle])
+        except KeyError:
+            raise NotFound(f"{self.properties.location} keeps nothing named {handle}") from None
+        return kept
+
+    async def kept(self) -> list[Discarded]:
+        """As `trueup.protocols.Keeps`."""
+        handles = [name.removeprefix(self._prefix) for name in self._memory if name.startswith(self._prefix)]
+        found = [(handle, self._memorized(handle)) for handle in handles]
+        kept = [Discarded(handle, one["run"], Key(one["key"]), one["size"], one["ns"]) for handle, one in found]
+        return sorted(kept, key=lambda one: (one.run, key_bytes(one.key)))
+
+    def kept_source(self, handle: str, entry: Entry) -> KeptImage:
+        """As `trueup.protocols.Keeps`; for `write` of this store."""
+
+        def refuse() -> NoReturn:
+            raise ReadOnly(f"{handle} is an image: it can be put back, not read")
+
+        return KeptImage(refuse, entry.content.size, handle=handle)
+
+    async def prune(self, handle: str) -> None:
+        """As `trueup.protocols.Keeps`."""
+        await self._threads(self._prune, handle)
+
+    def _prune(self, handle: str) -> None:
+        self._memorized(handle)
+        with closing(self._open()) as engine:
+            engine.remove_image(":".join(_trashed(handle)))
+        del self._memory[self._prefix + handle]
+
+
+def _trashed(handle: str) -> tuple[str, str]:
+    """The name that an image has in the trash: repository and tag."""
+    run, _, digest = handle.rpartition(":")
+    return f"trueup-trash/{re.sub('[^a-z0-9]+', '-', run.lower()).strip('-')}", digest
 
 
 @dataclass(slots=True)

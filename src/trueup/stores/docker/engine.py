@@ -89,6 +89,18 @@ class Engine:
 
         return self._call(remove, absent=False)
 
+    def tag(self, reference: str, repository: str, tag: str) -> bool:
+        """Give an image another name; False if there is no such image.
+
+        Raises:
+            StoreError: As `images`.
+        """
+
+        def name(client: Any) -> bool:
+            return bool(client.tag(reference, repository, tag))
+
+        return self._call(name, absent=False)
+
     def close(self) -> None:
         """Close the connections."""
         client, self._client = self._client, None
@@ -165,7 +177,7 @@ class Engine:
 
     def _denied(self) -> AccessDenied:
         group = "docker"
-        with suppress(OSError, KeyError):
+        with suppress(OSError, KeyError, ImportError):
             from grp import getgrgid  # there is none on Windows, and no such socket
 
             status = os.stat(self._socket)
