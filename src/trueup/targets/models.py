@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 from trueup.core.audit import Method
 from trueup.core.check import Limits
@@ -126,7 +127,13 @@ def merged(before: Mapping[str, object] | None, listed: Mapping[str, object], at
 
 def _identity(_: Side, shown: Entry | Recorded) -> Hashable:
     """The canonical content decides what changed; a record that is no model's is nothing that is listed."""
-    return shown.record.fields["hash"] if isinstance(shown, Recorded) else shown.token
+    return _hash(shown.record) if isinstance(shown, Recorded) else shown.token
+
+
+@lru_cache(maxsize=1)
+def _hash(record: Record) -> str:
+    """Of two sides that show one record, one after the other, it is read once."""
+    return str(record.fields["hash"])
 
 
 def vanished(*, recorded: int, known: int, gone: int, listed: int) -> Guard | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from trueup.core.errors import PreconditionFailed
 from trueup.core.model import Key, Record, Row
 from trueup.protocols import Opening
-from trueup.stores.catalogue.changes import ACTIVE, REMOVED, aliases, differences
+from trueup.stores.catalogue.changes import ACTIVE, MISSING, REMOVED, aliases, differences
 from trueup.stores.catalogue.database import reading, writing
 from trueup.stores.records import Change, Inventory, RecordStore, record_row, version
 
@@ -47,15 +47,17 @@ class CatalogueStore(RecordStore):
 
     def read(self) -> Mapping[Key, Record]:
         """As `RecordStore`."""
+        return self.listed((ACTIVE, MISSING))
+
+    def listed(self, states: Sequence[str]) -> Mapping[Key, Record]:
+        """The records of models in some states. Blocks, and raises StoreError."""
         with reading(self._path) as connection:
-            if connection is None:
-                return {}
-            rows = connection.execute("SELECT account, id, record FROM models WHERE state != ?", (REMOVED,)).fetchall()
-        return {
-            key_of(account, model): Record(text)
-            for account, model, text in rows
-            if self._accounts is None or account in self._accounts
-        }
+            rows = [] if connection is None else connection.execute("SELECT account, id, state, record FROM models")
+            return {
+                key_of(account, model): Record(text)
+                for account, model, state, text in rows
+                if state in states and (self._accounts is None or account in self._accounts)
+            }
 
     def change(self, changes: Sequence[Change]) -> None:
         """As `RecordStore`; each change is told apart by kind, and added to the log."""
@@ -76,11 +78,7 @@ class LastListing(Inventory):
 
     def rows(self) -> Iterable[Row]:
         """As `Inventory`."""
-        return [
-            record_row(key, record)
-            for key, record in self._catalogue.read().items()
-            if record.fields["state"] == ACTIVE
-        ]
+        return [record_row(key, record) for key, record in self._catalogue.listed((ACTIVE,)).items()]
 
 
 def _change(connection: sqlite3.Connection, change: Change, at_ns: int) -> None:
