@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import Any
 
@@ -280,3 +281,24 @@ def test_where_nobody_was_asked_nothing_is_missing(one: Models) -> None:
     one("apply", str(plan), "--yes", code=1)
     assert one.dump(*TABLES) == before
     assert "trueup sync models" in one("history", "ls", "models").stdout
+
+
+def test_many_records_are_written_by_one_transaction(models: Models) -> None:
+    """All versions of one transaction bear one time."""
+    models.has("openai", "/v1")
+    lists(models, [f"m{n}" for n in range(300)])
+    models("sync", "models")
+    times = {version[1] for version in models.dump("versions")[0]}
+    assert (len(models.dump("versions")[0]), len(times)) == (300, 1)
+
+
+def test_removed_records_are_in_the_trash_and_events_tell_of_each_provider(one: Models) -> None:
+    lists(one, TEN[1:])
+    sync(one)
+    sync(one)
+    assert "m0" in one("trash", "ls", "models").stdout
+    lines = [json.loads(line) for line in one("sync", "models", "--force", "--output", "jsonl").stdout.splitlines()]
+    assert [(e["provider"], e["status"], e["models"]) for e in lines if e["event"] == "provider"] == [
+        ("openai", "synced", 9)
+    ]
+    assert lines[-1]["exit_code"] == 0

@@ -234,7 +234,7 @@ class _Sync:
     # -- for programs --------------------------------------------------------------------------------------------
 
     def _entries(self, survey: Survey, failures: dict[str, str]) -> list[dict[str, Any]]:
-        return [
+        entries: list[dict[str, Any]] = [
             {
                 "provider": one.name,
                 "account": one.id,
@@ -252,6 +252,9 @@ class _Sync:
             }
             for one in survey.answers
         ]
+        for entry in entries:
+            self.runner.event("provider", **entry)
+        return entries
 
 
 def _statistics(answer: Answer) -> list[Any]:
