@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 shutil.rmtree(room)
             print("\n" + "\n".join([*section(results[-1]), "", *_goals(results[-1].goals)]), flush=True)
     if not options.rows and not options.quick:
-        _, marker, others = RESULTS.read_text().partition("<!-- written by make blackbox -->")
+        _, marker, others = RESULTS.read_text().partition("<!-- written by make ")  # by other targets than this
         RESULTS.write_text(page(machine, results) + ("\n" + marker + others if marker else ""))
         print(f"\nwritten to {RESULTS}")
     return 0
