@@ -295,7 +295,7 @@ def _judged(answer: Answer, recorded: Collection[Model], allow: frozenset[Guard]
 def _rows(answer: Answer, recorded: Iterable[Model]) -> list[Row]:
     """What an answer shows, and what about it is unknown."""
     listing = answer.listing
-    if listing is None or answer.error:
+    if listing is None:
         return []
     rows = [record_row(key_of(answer.id, entry.id), _record(entry)) for entry in listing.entries]
     why = listing.note if not listing.complete else ""
