@@ -133,6 +133,15 @@ async def test_one_entry_without_an_id_makes_the_list_incomplete_and_hides_no_ot
     assert (listing.complete, listing.error, listing.note) == (False, "", "an entry has no usable id")
 
 
+async def test_half_characters_and_deep_entries_stop_nothing(server: Server, clock: Clock) -> None:
+    deep = b'{"id": "deep", "x": ' + b"[" * 100 + b"]" * 100 + b"}"
+    half = b'{"id": "half", "owned_by": "a\\ud800b"}, {"id": "whole", "owned_by": "\\ud83d\\ude00"}'
+    server.says("/v1/models", Reply(b'{"data": [' + deep + b", " + half + b"]}"))
+    listing = await ask(server, clock)
+    assert [(entry.id, entry.facts["owner"]) for entry in listing.entries] == [("half", "a?b"), ("whole", "\U0001f600")]
+    assert (listing.complete, listing.note) == (False, "an entry is nested too deeply")
+
+
 @pytest.mark.parametrize("document", [{"data": "x"}, {"data": [1]}, {"object": "list"}, 7, None, "text"])
 async def test_what_is_no_list_is_an_error(server: Server, clock: Clock, document: object) -> None:
     server.says("/v1/models", Reply(document))

@@ -15,7 +15,7 @@ import anyio
 
 from trueup.core.errors import StoreError
 from trueup.protocols import Clock, Threads
-from trueup.stores.http.entries import Entry, entry, identifier
+from trueup.stores.http.entries import Entry, entry, identifier, too_deep
 from trueup.stores.http.spec import Provider, at
 from trueup.stores.http.words import Refusal, redacted, refusal
 
@@ -174,9 +174,17 @@ class Client:
             bad_key = account.provider.bad_key
             return refusal(status, headers, bytes(body), bad_key=bad_key, secrets=secrets, now=now)
         try:
-            return (json.loads(body),)
+            return (_loaded(bytes(body)),)
         except (ValueError, RecursionError):
             return Refusal("the answer is no JSON")
+
+
+def _loaded(body: bytes) -> Any:
+    """The document; half of a surrogate pair, which no database can hold, becomes a question mark."""
+    document = json.loads(body)
+    if b"\\ud" in body.lower():
+        document = json.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace"))
+    return document
 
 
 def _headers(account: Account) -> dict[str, str]:
@@ -214,6 +222,9 @@ def _listing(
             note = str(wrong)
             continue
         more = [(path, found[name]) for path, found in details.items() if name in found]
+        if any(too_deep(one) for one in (raw, *(part for _, part in more))):
+            note = "an entry is nested too deeply"
+            continue
         entries.setdefault(name, entry(provider, raw, more))
     return Listing(tuple(entries.values()), not note, note=note)
 

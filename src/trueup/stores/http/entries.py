@@ -17,6 +17,9 @@ from trueup.stores.http.spec import Fact, Provider, at
 DOLLARS_PER_MILLION = {"usd/token": Decimal(10) ** 6, "usd/1M": Decimal(1), "cents/100M": Decimal("0.0001")}
 """What a price has to be multiplied by. xAI writes cents per 100 million tokens: 30000 is $3 per million."""
 
+MOST_LEVELS = 64
+"""Real entries have four."""
+
 MOST_CHARACTERS = 512
 """Longer ids are not believed."""
 
@@ -87,6 +90,19 @@ def identifier(provider: Provider, raw: object) -> str:
     if not isinstance(found, str) or not found or len(found) > MOST_CHARACTERS or not found.isprintable():
         raise ValueError(f"an entry has no usable {provider.id}")
     return found.removeprefix(provider.strip)
+
+
+def too_deep(value: object) -> bool:
+    """Whether a value is nested so deeply that nobody could have meant it, and reading it might end the process."""
+    level: list[object] = [value]
+    for _ in range(MOST_LEVELS):
+        below: list[object] = []
+        for one in level:
+            below += one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ()
+        if not below:
+            return False
+        level = below
+    return True
 
 
 def _facts(provider: Provider, raw: Mapping[str, Any]) -> dict[str, Any]:
