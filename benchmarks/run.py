@@ -1,7 +1,8 @@
 """Measure trueup against its peers: run.py [ROW...] [--quick] [--dir FOLDER] [--repeats N]; `make bench` runs all.
 
 Rows of folders are in `rows`, those of buckets (`s3-...`) in `bucket_rows`: these start a server of their own on
-loopback, and stop it. A full run of all rows takes about a quarter of an hour and writes RESULTS.md beside this file.
+loopback, and stop it; so does that of `model_rows`.
+A full run of all rows takes about a quarter of an hour and writes RESULTS.md beside this file.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from pathlib import Path
 
 import bucket_rows
 import dataset_rows
+import model_rows
 import rows
 from ground import Bench
 from machine import describe
 from table import page, section
 
-ROWS = rows.ROWS | bucket_rows.ROWS | dataset_rows.ROWS
+ROWS = rows.ROWS | bucket_rows.ROWS | dataset_rows.ROWS | model_rows.ROWS
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 

@@ -42,6 +42,8 @@ from trueup.targets.datasets import Datasets, Layout
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
 
+    from trueup.api.catalogues import Catalogue
+
 Select = Callable[[Item], bool]
 """Says of a change of the plan whether it is wanted."""
 
@@ -255,6 +257,12 @@ class Engine:
         record = await self.record(run_name)
         job = replace(await self._planned_job(record.plan, allow), command=command)
         return await undo(record, job, confirm=confirm)
+
+    def models(self) -> Catalogue:
+        """What AI providers list, and the catalogue of it."""
+        from trueup.api.catalogues import Catalogue  # an HTTP client that folders need not load
+
+        return Catalogue(self._config, self._directory, self._ambient)
 
     async def survey(self, target: str | Spec) -> list[Judged]:
         """Every item of a target that records, in key order: what each side shows, and the table's rule for it.

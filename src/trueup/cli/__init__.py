@@ -8,6 +8,7 @@ COMMANDS: dict[str, Listed] = {
     "status": Listed("plan:status", "Look", "Say how each target stands."),
     "plan": Listed("plan:plan", "Look", "Show what sync would do, and why."),
     "diff": Listed("diff:diff", "Look", "Show how the two versions of an item differ."),
+    "models": Listed("models.showing:models", "Look", "What AI providers offer, and how it changed."),
     "verify": Listed("plan:verify", "Look", "Read and compare every byte of both sides."),
     "sync": Listed("sync:sync", "Act", "Bring both sides into agreement."),
     "apply": Listed("apply:apply", "Act", "Carry out a plan that was saved before."),

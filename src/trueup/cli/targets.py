@@ -18,10 +18,11 @@ from trueup.core.errors import UsageError
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep
 from trueup.render.names import quote
 from trueup.render.plans import Words
-from trueup.targets import Spec, environments, policies
+from trueup.targets import Spec, environments, models, policies
 from trueup.targets.datasets import Datasets
 from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders, Selection
+from trueup.targets.models import Models
 from trueup.targets.policies import Policies
 
 AD_HOC = "folder"
@@ -267,6 +268,7 @@ def _only(runner: Runner, kind: type[Policies | Environments]) -> Spec:
 BY_KIND: Mapping[str, Callable[[Runner], Spec]] = {
     policies.KIND: functools.partial(_only, kind=Policies),
     environments.KIND: functools.partial(_only, kind=Environments),
+    models.KIND: lambda _: Models(accounts=None),
 }
 """Words that mean a target whether or not one is configured."""
 

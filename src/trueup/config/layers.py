@@ -9,7 +9,17 @@ from typing import Any
 from trueup.config.document import Document
 from trueup.config.problems import Origin, Problem, dotted, nearest, shown, worded
 from trueup.config.secret import Place
-from trueup.config.settings import BUCKET, DATASETS, KINDS, LAYOUT, NAME, RESERVED, Setting
+from trueup.config.settings import (
+    ALERT,
+    BUCKET,
+    DATASETS,
+    KINDS,
+    LAYOUT,
+    NAME,
+    PROVIDER,
+    RESERVED,
+    Setting,
+)
 from trueup.config.values import Wrong
 
 Path = tuple[str, ...]
@@ -64,11 +74,13 @@ class Reader:
         )
 
     def _sections(self, table: Mapping[str, Any], above: Path, profile: str, also: str = "") -> Values:
-        """``targets``, ``buckets`` and ``datasets``, of the file itself or of a profile."""
+        """``targets``, ``buckets``, ``providers``, ``alerts`` and ``datasets``, of the file itself or of a profile."""
         found: Values = {}
         sections: dict[str, Callable[[Path, Any, Path, str], Values]] = {
             "targets": self._target,
             "buckets": self._bucket,
+            "providers": self._provider,
+            "alerts": self._alert,
         }
         for section, content in table.items():
             if section == DATASETS:
@@ -111,6 +123,14 @@ class Reader:
         table = {"url": value} if isinstance(value, str) else self._table(value, where)
         found = {path: Found(None, self._document.origin(where, profile=profile))}
         return found | self._settings(table, BUCKET, path, where, profile)
+
+    def _provider(self, path: Path, value: Any, where: Path, profile: str) -> Values:
+        found = {path: Found(None, self._document.origin(where, profile=profile))}
+        return found | self._settings(self._table(value, where), PROVIDER, path, where, profile)
+
+    def _alert(self, path: Path, value: Any, where: Path, profile: str) -> Values:
+        found = {path: Found(None, self._document.origin(where, profile=profile))}
+        return found | self._settings(self._table(value, where), ALERT, path, where, profile)
 
     def _settings(
         self,

@@ -14,9 +14,21 @@ from trueup.config.document import read as read_document
 from trueup.config.layers import WRONG, Found, Layer, Reader, Values
 from trueup.config.problems import Origin, Problem, Source, dotted, nearest, refuse, shown
 from trueup.config.secret import Place, Secret, absolute
-from trueup.config.settings import BUCKET, DATASET, DATASETS, ENVIRONMENTS, FOLDER, KINDS, LAYOUT, POLICIES, Setting
+from trueup.config.settings import (
+    ALERT,
+    BUCKET,
+    DATASET,
+    DATASETS,
+    ENVIRONMENTS,
+    FOLDER,
+    KINDS,
+    LAYOUT,
+    POLICIES,
+    PROVIDER,
+    Setting,
+)
 from trueup.config.values import BUCKET as BUCKET_SCHEME
-from trueup.config.values import Wrong, plain
+from trueup.config.values import Address, Delivery, Wrong, plain
 from trueup.core.errors import UsageError
 from trueup.core.strategy import Policy
 from trueup.targets import Spec, environments, policies
@@ -42,6 +54,31 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """What is set of a service that lists AI models."""
+
+    base_url: Address | None = None
+    api_key: Secret | None = None
+    organization: str | None = None
+    fresh: float = 12 * 3600.0
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What is told about models, and where."""
+
+    name: str
+    deliver: Delivery
+    days: tuple[int, ...] = (90, 60, 30, 7)
+    changes: tuple[str, ...] = ()
+
+
+SECTIONS: Mapping[str, Mapping[str, Setting]] = {"buckets": BUCKET, "providers": PROVIDER, "alerts": ALERT}
+"""The settings of each section that is not about targets."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """What is configured, for one profile."""
 
@@ -54,6 +91,8 @@ class Config:
     targets: Mapping[str, Spec] = field(default_factory=lambda: MappingProxyType({}))
     """By name, in the order of the files."""
     buckets: Mapping[str, Bucket] = field(default_factory=lambda: MappingProxyType({}))
+    providers: Mapping[str, ProviderSettings] = field(default_factory=lambda: MappingProxyType({}))
+    alerts: Mapping[str, Alert] = field(default_factory=lambda: MappingProxyType({}))
     settings: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     """Every setting in effect by its dotted name, as JSON types; secrets as how they are got."""
     origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}))
@@ -115,6 +154,8 @@ def load(
     buckets = _buckets(values, problems)
     layout = _layout(values, buckets, problems)
     targets = _targets(values, buckets, layout, problems)
+    providers = {name: ProviderSettings(**found) for name, found in _tables(values, "providers", problems)}
+    alerts = {name: Alert(name, **found) for name, found in _tables(values, "alerts", problems)}
     refuse(problems)
     listed = _listed(values)
     head = {"state_dir": (str(directory), state_origin), "profile": (chosen, chosen_origin)}
@@ -126,6 +167,8 @@ def load(
         targets=MappingProxyType(targets),
         datasets=layout,
         buckets=MappingProxyType(buckets),
+        providers=MappingProxyType(providers),
+        alerts=MappingProxyType(alerts),
         settings=MappingProxyType(
             {name: value for name, (value, _) in head.items()}
             | {dotted(path): plain(found.value) for path, found in listed}
@@ -220,7 +263,7 @@ def _check_profiles(layers: list[Layer], problems: list[Problem]) -> None:
             for path, found in values.items():
                 if path[0] == DATASETS:
                     continue
-                whole = (*path, "kind") in values or (*path, "url") in values
+                whole = path[0] in ("providers", "alerts") or (*path, "kind") in values or (*path, "url") in values
                 if len(path) == 2 and path not in base and not whole:
                     known = [other[1] for other in base if other[0] == path[0]]
                     what = f"{dotted(('profiles', name, *path))} changes something that there is not"
@@ -228,10 +271,10 @@ def _check_profiles(layers: list[Layer], problems: list[Problem]) -> None:
 
 
 def _merge(layers: Iterable[Values]) -> Values:
-    """Setting by setting; but a bucket comes from one file, so that none can send another's keys elsewhere."""
+    """Setting by setting; but what has keys comes from one file, so that none can send another's keys elsewhere."""
     merged: Values = {}
     for values in layers:
-        replaced = {path for path in values if len(path) == 2 and path[0] == "buckets"}
+        replaced = {path for path in values if len(path) == 2 and path[0] in SECTIONS}
         merged = {path: found for path, found in merged.items() if path[:2] not in replaced} | values
     return merged
 
@@ -273,7 +316,7 @@ def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
                 values.setdefault((DATASETS, name), Found(setting.default, default))
     for path in [path for path in values if _is_named(path)]:
         kind = values.get((*path, "kind"))
-        settings = BUCKET if path[0] == "buckets" else KINDS.get(str(kind.value) if kind else KIND, {})
+        settings = SECTIONS.get(path[0]) or KINDS.get(str(kind.value) if kind else KIND, {})
         for name, setting in settings.items():
             if path[0] == "targets" and name in overrides and settings is FOLDER:
                 values[*path, name] = overrides[name]
@@ -283,7 +326,7 @@ def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
 
 def _listed(values: Values) -> list[tuple[tuple[str, ...], Found]]:
     """All settings, table by table, in the order in which they are documented."""
-    known = [name for settings in (*KINDS.values(), BUCKET, LAYOUT) for name in settings]
+    known = [name for settings in (*KINDS.values(), *SECTIONS.values(), LAYOUT) for name in settings]
     order = {name: number for number, name in enumerate(dict.fromkeys(["kind", *known]))}
     tables: dict[tuple[str, ...], int] = {
         path: number for number, path in enumerate(path for path in values if path == (DATASETS,) or _is_named(path))
@@ -323,6 +366,15 @@ def _resolve(values: Values, path: tuple[str, ...], buckets: Mapping[str, Bucket
     remote = values.get((*path, "remote"))
     if remote is not None and remote.value is not WRONG:
         values[*path, "remote"] = Found(_resolved(remote, path, buckets, known, problems), remote.origin)
+
+
+def _tables(values: Values, section: str, problems: list[Problem]) -> list[tuple[str, dict[str, Any]]]:
+    """The tables of a section that can be used, by name."""
+    table = SECTIONS[section]
+    required = [name for name, setting in table.items() if setting.required]
+    names = [path[1] for path in values if path[0] == section and len(path) == 2]
+    found = [(name, _usable(values, (section, name), required, table, problems)) for name in names]
+    return [(name, settings) for name, settings in found if settings is not None]
 
 
 def _targets(

@@ -146,10 +146,27 @@ BUCKET: Mapping[str, Setting] = {
     "secret_key": Setting(values.SECRET, "The proof of it."),
 }
 
+PROVIDER: Mapping[str, Setting] = {
+    "base_url": Setting(values.ADDRESS, "Everything before `/models`. Without it: the provider's own address."),
+    "api_key": Setting(values.SECRET, "The key. Without it: the environment variable that the vendor's tools read."),
+    "organization": Setting(values.TEXT, "The organisation that is asked for, where one key has several."),
+    "fresh": Setting(
+        values.duration(zero=True),
+        "For how long a list counts as fresh; `--force` asks all the same.",
+        12 * 3600.0,
+    ),
+}
+
+ALERT: Mapping[str, Setting] = {
+    "deliver": Setting(values.DELIVERY, "Where it goes; each thing is told once.", required=True),
+    "days": Setting(values.DAYS, "How many days before a model retires, each time.", (90, 60, 30, 7)),
+    "changes": Setting(values.PATTERNS, "Kinds of change that are told too, such as `removed` or `price`.", ()),
+}
+
 VARIABLES: Mapping[str, str] = {
     "TRUEUP_STATE": "The state directory. A file cannot name it: it holds which files are trusted.",
     "TRUEUP_CONFIG": "The configuration file, in place of the one that is found by walking up.",
     "TRUEUP_PROFILE": "The profile.",
-    "TRUEUP_ENV": "The profile too, if TRUEUP_PROFILE is not set.",
+    "TRUEUP_ENV": "The profile too, if TRUEUP_PROFILE is not set. `production` keeps the provider `mock` away.",
 } | {setting.variable: f"`{name}` of every target." for name, setting in FOLDER.items() if setting.variable}
 """The environment variables that are read, and what they mean. An empty one counts as not set."""

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from trueup.config.problems import nearest, shown, worded
-from trueup.config.secret import WAYS, Place, Secret, absolute
+from trueup.config.secret import HIDDEN, WAYS, Place, Secret, absolute
 from trueup.core.check import Limits
 from trueup.core.urls import holds_password
 from trueup.targets.datasets import ACTOR_ID, ACTOR_NAME, unsafe
@@ -245,6 +245,56 @@ def _read_secret(value: object, place: Place) -> Secret:
     return Secret(how, what, place)
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A URL, and where it is said: keys are only sent to where an approved file sends them."""
+
+    url: str
+    place: Place = field(repr=False, compare=False)
+
+
+def _read_address(value: object, place: Place) -> Address:
+    return Address(_read_url(value, place), place)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Where an alert goes: ``webhook`` (a URL), ``webhook_env`` (a variable that holds one), ``file``, ``command``."""
+
+    how: str
+    what: str | tuple[str, ...]
+    place: Place = field(repr=False, compare=False)
+
+    def plain(self) -> dict[str, str]:
+        """As it may be shown: a URL of a webhook is a secret, and a command may hold one."""
+        shown_as_is = self.how in ("file", "webhook_env") and isinstance(self.what, str)
+        return {self.how: str(self.what) if shown_as_is else HIDDEN}
+
+
+def _read_delivery(value: object, place: Place) -> Delivery:
+    """None of these messages may repeat the value."""
+    ways = ("webhook", "webhook_env", "file", "command")
+    if not isinstance(value, dict) or len(value) != 1 or (how := next(iter(value))) not in ways:
+        raise Wrong(f"it has one key, of {', '.join(ways)}")
+    what = value[how]
+    if how == "command" and isinstance(what, str):
+        what = _split(what)
+    if how == "command" and isinstance(what, list) and what and all(isinstance(part, str) and part for part in what):
+        return Delivery(how, tuple(what), place)
+    if how == "command" or not isinstance(what, str) or not what:
+        raise Wrong(f"{how} must be text, and not empty")
+    if how == "webhook" and not re.match(r"https?://[^/]", what):
+        raise Wrong("webhook must be an http:// or https:// URL")
+    return Delivery(how, _absolute(what, place) if how == "file" else what, place)
+
+
+def _read_days(value: object, _: Place) -> tuple[int, ...]:
+    days = value if isinstance(value, list) else [value]
+    if not all(type(day) is int and day >= 0 for day in days):
+        raise Wrong
+    return tuple(sorted(set(days), reverse=True))
+
+
 def _split(command: str) -> list[str]:
     try:
         return shlex.split(command)
@@ -303,10 +353,42 @@ SECRET = Form(
 )
 
 
+ADDRESS = Form(_read_address, URL.allowed, URL.schema)
+DELIVERY = Form(
+    _read_delivery,
+    "a table with one of webhook, webhook_env, file, command",
+    {
+        "type": "object",
+        "properties": {
+            "webhook": {"type": "string", "pattern": "^https?://[^/]"},
+            "webhook_env": _TEXT,
+            "file": _TEXT,
+            "command": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]},
+        },
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    },
+    secret=True,
+)
+DAYS = Form(
+    _read_days,
+    "a number of days, or a list of them",
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": 0},
+            {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        ]
+    },
+)
+
+
 def plain(value: object) -> Any:
     """A value that was read, as JSON types; secrets as how they are got."""
-    if isinstance(value, Secret):
+    if isinstance(value, Secret | Delivery):
         return value.plain()
+    if isinstance(value, Address):
+        return value.url
     if isinstance(value, Limits):
         return str(value)
     if isinstance(value, tuple):
