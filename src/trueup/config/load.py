@@ -37,6 +37,8 @@ from trueup.targets.folders import KIND, Folders, Selection, Tuning
 
 APP = "trueup"
 PERSONAL = "config.toml"
+DEFAULTS = (policies.KIND, environments.KIND)
+"""Names that mean a target where none is configured under them."""
 """Name of the user's and the system's file, in a folder of their own."""
 
 _BUCKET = re.compile(rf"{BUCKET_SCHEME}:(?://)?([^/]+)/?(.*)", re.DOTALL)
@@ -111,8 +113,13 @@ class Config:
             return self.targets[name]
         if self.targets:
             raise UsageError(
-                f"there is no target {shown(name)}", why=nearest(name, self.targets), attempt="trueup status"
+                f"there is no target {shown(name)}",
+                why=nearest(name, [*self.targets, *DEFAULTS]),
+                attempt="trueup status",
             )
+        near = nearest(name, DEFAULTS)
+        if near.startswith("did"):
+            raise UsageError(f"there is no target {shown(name)}", why=near)
         raise UsageError(
             f"there is no target {shown(name)}",
             why="none is configured, here or in a folder above",
