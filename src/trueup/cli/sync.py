@@ -59,6 +59,8 @@ KINDS = {
     "policies": "registry.syncing:sync_policies",
     "envs": "registry.syncing:sync_envs",
     "all": "registry.syncing:sync_all",
+    "dataset": "dataset:sync_dataset",
+    "models": "models.syncing:sync_models",
 }
 """Words behind ``sync`` that are commands of their own; no target can be called so."""
 

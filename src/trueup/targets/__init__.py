@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from trueup.targets.datasets import Datasets
 from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders
+from trueup.targets.models import Models
 from trueup.targets.policies import Policies
 
-__all__ = ["Environments", "Folders", "Policies", "Spec"]
+__all__ = ["Datasets", "Environments", "Folders", "Models", "Policies", "Spec"]
 
-Spec = Folders | Policies | Environments
+Spec = Folders | Policies | Environments | Datasets | Models
 """A target of any kind, as it is configured."""

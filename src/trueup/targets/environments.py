@@ -16,7 +16,6 @@ KIND = "envs"
 RECORD, ENGINE = Side("record"), Side("engine")
 
 MISSING = "image_missing"
-DAMAGED = "image_damaged"
 UNREGISTERED = "unregistered"
 
 
@@ -61,7 +60,7 @@ def table(*, adopt: bool) -> Table:
             "a-": Rule(
                 MISSING, (Act(Verb.RECORD_REMOVE, RECORD),), why="recorded, and the engine does not hold its image"
             ),
-            "ax": Rule(DAMAGED, standing=Standing.DAMAGED, why="{engine}"),
+            "ax": Rule("image_damaged", standing=Standing.DAMAGED, why="{engine}"),
             "-a": unregistered,
             "-x": Rule("unregistered_damaged", standing=Standing.DAMAGED, why="no entry names it, and {engine}"),
         },

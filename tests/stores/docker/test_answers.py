@@ -115,21 +115,25 @@ async def test_a_digest_is_found_and_a_tag_with_another_digest_is_damage(made: M
     assert found[Key("2")][6] == f"sims/libero:v1 is another image than the recorded {OTHER}"
 
 
-async def test_an_engine_that_is_lost_half_way_is_asked_no_more(made: Made) -> None:
+@pytest.mark.parametrize(("drops", "why"), [(True, "Cannot connect to the Docker daemon"), (False, "did not answer")])
+async def test_an_engine_that_is_lost_half_way_is_asked_no_more(made: Made, drops: bool, why: str) -> None:
     over = threading.Event()
-    made.before = lambda path: None if path.endswith(("/version", "/images/json")) else void(over.wait(30))
-    wanted = {Key(str(n)): f"image{n}" for n in range(5)}
+
+    def lose(path: str) -> None:
+        if "/images/image" in path:
+            if drops:
+                raise ConnectionAbortedError
+            over.wait(30)
+
+    made.before = lose
     made.images = [image("image0:latest")]
-    found = await rows(store_at(made.url, wanted, timeout_seconds=0.5))
+    # Long enough for the two answers that do come, on a busy machine too.
+    found = await rows(store_at(made.url, {Key(str(n)): f"image{n}" for n in range(5)}, timeout_seconds=3))
     over.set()
     assert found[Key("0")][2] is Kind.FILE
     assert {found[Key(str(n))][2] for n in range(1, 5)} == {Kind.UNREADABLE}
-    assert "did not answer within 0.5 s" in found[Key("4")][6]
+    assert why in found[Key("4")][6]
     assert len([path for path in made.asked if "/images/image" in path]) == 1
-
-
-def void(_: bool) -> None:  # what Event.wait says
-    """Nothing."""
 
 
 async def test_an_answer_that_trickles_is_given_up(made: Made) -> None:

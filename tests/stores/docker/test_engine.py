@@ -1,5 +1,6 @@
 """A real container engine: what it holds, and what it says when it cannot be asked."""
 
+import importlib
 import importlib.util
 import os
 import signal
@@ -170,6 +171,7 @@ def guarded() -> Iterator[Path]:
         listening.bind(str(path))
         listening.listen()
         path.chmod(0)
+        importlib.import_module("docker")  # nobody may not be able to read this Python's library
         yield path
 
 

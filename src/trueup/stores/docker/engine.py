@@ -177,7 +177,7 @@ class Engine:
 
     def _denied(self) -> AccessDenied:
         group = "docker"
-        with suppress(OSError, KeyError):
+        with suppress(OSError, KeyError, ImportError):
             from grp import getgrgid  # there is none on Windows, and no such socket
 
             status = os.stat(self._socket)
