@@ -50,8 +50,8 @@ def registry(bench: Bench) -> Result:
         f"`trueup sync all --dry-run` and MAPLE's own, whole processes on the same registry, where {MISSING} policies"
         f" have no weights and {MISSING} environments no image. Ours looks at every file of the weights, whether they"
         " are whole; MAPLE asks whether the folder exists, and inspects the images one by one, once for each of its two"
-        " sections. The engine is a made-up one that answers from memory in about a millisecond; a real one takes about"
-        " four for one inspection. MAPLE runs without its own argument parser, which only saves it time.",
+        " sections. The engine is a made-up one that answers from memory. MAPLE"
+        " runs without its own argument parser, which only saves it time.",
         against(ours, costs),
         goals,
         () if costs else ("maple-robotics is not installed: not compared",),

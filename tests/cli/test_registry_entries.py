@@ -3,12 +3,18 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 
 import pytest
 from anyio import to_thread
 from tests.cli.robots import Robots, image
 from tests.cli.terminal import talk
 from tests.stores.docker.conftest import Images
+
+from trueup.api import registries
+from trueup.core.errors import PreconditionFailed
+from trueup.stores.weights import proof
+from trueup.stores.weights.folder import File
 
 # -- looking ----------------------------------------------------------------------------------------------------------
 
@@ -138,6 +144,34 @@ def test_changed_weights_are_found_by_reading_them(robots: Robots) -> None:
     assert robots.told("registry", "verify", "smolvla:base") == "✓ 1 policy verified\n", "of the others nothing is said"
     assert "x damaged       openvla:7b" in robots.told("sync", "policies", "-y", code=2)
     assert robots.names() == ["openvla:7b", "smolvla:base"]
+
+
+def test_a_verification_that_was_stopped_goes_on_and_the_next_reads_everything(
+    robots: Robots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("octo:v1", "openvla:7b"):
+        robots.policy(key)
+    read: list[str] = []
+    limit = 3
+    digest = proof._digest
+
+    def reading(path: str, file: File, progress: Callable[[str, int], None]) -> str:
+        if len(read) == limit:
+            raise PreconditionFailed("stopped")
+        read.append(path)
+        return digest(path, file, progress)
+
+    monkeypatch.setattr(proof, "_digest", reading)
+    with monkeypatch.context() as killed:
+        killed.setattr(registries.Digests, "clear", lambda _: None)  # it did not come to its end
+        robots("registry", "verify", code=2)
+    read.clear()
+    limit = 100
+    robots("registry", "verify")
+    assert len(read) == 1, "three of four files were read before"
+    read.clear()
+    robots("registry", "verify")
+    assert len(read) == 4, "no digest is believed for good"
 
 
 # -- remove -----------------------------------------------------------------------------------------------------------
