@@ -17,12 +17,13 @@ from pathlib import Path
 import bucket_rows
 import dataset_rows
 import model_rows
+import registry_rows
 import rows
 from ground import Bench
 from machine import describe
 from table import page, section
 
-ROWS = rows.ROWS | bucket_rows.ROWS | dataset_rows.ROWS | model_rows.ROWS
+ROWS = rows.ROWS | bucket_rows.ROWS | dataset_rows.ROWS | model_rows.ROWS | registry_rows.ROWS
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
