@@ -13,13 +13,13 @@ from trueup.config.document import Document, locate
 from trueup.config.document import read as read_document
 from trueup.config.layers import WRONG, Found, Layer, Reader, Values
 from trueup.config.problems import Origin, Problem, Source, dotted, nearest, refuse, shown
-from trueup.config.secret import Place, Secret, absolute
-from trueup.config.settings import BUCKET, ENVIRONMENTS, FOLDER, KINDS, POLICIES, Setting
+from trueup.config.secret import Approved, Place, Secret, absolute
+from trueup.config.settings import BUCKET, CACHES, ENVIRONMENTS, FOLDER, KINDS, POLICIES, Setting
 from trueup.config.values import BUCKET as BUCKET_SCHEME
 from trueup.config.values import Wrong, plain
 from trueup.core.errors import UsageError
 from trueup.core.strategy import Policy
-from trueup.targets import Spec, environments, policies
+from trueup.targets import Spec, caches, environments, policies
 from trueup.targets.folders import KIND, Folders, Selection, Tuning
 
 APP = "trueup"
@@ -322,7 +322,31 @@ def _target(
         return policies.Policies(name, **settings)
     if table is ENVIRONMENTS:
         return environments.Environments(name, **settings)
+    if table is CACHES:
+        return _caches(name, settings)
     return _folders(name, settings, origin, problems)
+
+
+def _caches(name: str, settings: Mapping[str, Any]) -> caches.Caches:
+    code: Approved | None = settings["environment"]
+    pages: Approved | None = settings["urls"]
+
+    def environment() -> Any:
+        from trueup.stores.cache.templates import load_environment
+
+        assert code is not None  # noqa: S101  # else it is not handed on
+        return load_environment(code.reveal()[0], code.place.folder)
+
+    return caches.Caches(
+        name,
+        settings["url"],
+        settings["preset"].value,
+        settings["app"],
+        settings["version"],
+        settings["keys"],
+        None if code is None else environment,
+        None if pages is None else pages.reveal,
+    )
 
 
 def _usable(
