@@ -327,7 +327,7 @@ class _Work:
         assert self.templates is not None  # noqa: S101  # `to_warm` has none without them
         key = self.templates.warm(name)
         form = self.store.patterns.get(self._bytecode)
-        return key if key == name or form is None else text(form.filled(key))
+        return text(form.filled(key)) if key and form is not None else name
 
 
 async def never(_: Plan) -> bool:

@@ -110,7 +110,7 @@ class Templates:
         """Compile a template, which writes its bytecode.
 
         Returns:
-            The key of its bytecode, as the cache of bytecode says it; the name where there is no such cache.
+            The key of its bytecode, as the environment's cache of bytecode says it; empty where it has none.
 
         Raises:
             StoreError: If it is no good template; with the line.
@@ -121,7 +121,7 @@ class Templates:
             found = self._environment.get_template(name)
             if inspect.isawaitable(found):
                 _finish(found)
-            return self.look(name).key or name
+            return self.look(name).key
         except TemplateSyntaxError as error:
             raise StoreError(f"{error.name or name}:{error.lineno}: {error.message}") from error
         except TemplateError as error:
