@@ -207,7 +207,7 @@ def _leaves(group: BaseExceptionGroup[TrueupError]) -> list[TrueupError]:
 
 
 def _result(report: CacheReport, request: Request, errors: Sequence[Exception], *, dry_run: bool) -> CacheSyncResult:
-    deleted = {name: removed.keys for name, removed in report.removed.items()}
+    deleted = {name: report.removed[name].keys for name in report.planned if name in report.removed}
     if dry_run:
         deleted = report.planned
     warmed = [name for names in report.to_warm.values() for name in names] if dry_run else report.warmed

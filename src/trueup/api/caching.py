@@ -85,7 +85,8 @@ class CacheReport:
     @property
     def deleted(self) -> list[str]:
         """All keys that are gone, once each."""
-        return list(dict.fromkeys(key for removed in self.removed.values() for key in removed.keys))
+        found = [self.removed[name].keys for name in self.planned if name in self.removed]
+        return list(dict.fromkeys(key for keys in found for key in keys))
 
 
 def coordinates(spec: Caches) -> Coordinates:
@@ -186,7 +187,7 @@ class _Work:
         for key in dict.fromkeys(self.request.keys):
             named.setdefault(self.store.namespace_of(key), []).append(key)
         wanted = list(self.request.namespaces) or ([] if named else list(self.store.namespaces))
-        self.store.namespaces = tuple(dict.fromkeys([*wanted, *named]))
+        self.store.choose([*wanted, *named])
         await self.job.ambient.threads(lambda: list(self.store.rows()))
         if operation is not Operation.WARM:
             self.whole.update(wanted)

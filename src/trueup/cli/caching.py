@@ -16,7 +16,7 @@ from trueup.cli.sync import Asked, conclude, present_plan
 from trueup.cli.targets import word_option, yes_option
 from trueup.core.errors import UsageError
 from trueup.core.plan import Plan
-from trueup.core.report import EXIT_OK, plan_exit_code
+from trueup.core.report import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, plan_exit_code
 from trueup.render.names import printable, quote, size
 from trueup.render.plans import Words
 from trueup.render.text import line
@@ -102,6 +102,8 @@ def sync_cache(
             _show_keys(session, report)
         else:
             code = conclude(runner, report.report, words, shown=asked.shown)
+            if code == EXIT_FAILED and (report.deleted or report.warmed):
+                code = EXIT_PARTIAL
         _show_notes(session, report)
         finish(session, "cache", dry_run=dry_run, report=report.report, **_fields(report, dry_run), exit_code=code)
         return code

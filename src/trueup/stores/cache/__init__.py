@@ -120,17 +120,25 @@ class CacheStore(Inventory):
         self.coordinates = coordinates
         self.preset = coordinates.chosen()
         self.patterns = coordinates.patterns()
-        for name in namespaces:
-            if name not in self.patterns:
-                raise UsageError(
-                    f"there is no namespace {name}", why=f"{coordinates.preset} has {', '.join(self.patterns)}"
-                )
-        self.namespaces = tuple(dict.fromkeys(namespaces)) or tuple(self.patterns)
+        self.namespaces: tuple[str, ...] = ()
+        self.choose(namespaces)
         self.found: dict[str, dict[bytes, None]] = {}
         """What the latest look has seen: a run looks once, and compares what it deletes with it."""
         access = [one for one in opening.access if one.url == coordinates.url]
         self._user = access[0].access_key if access else None
         self._password = access[0].secret_key if access else None
+
+    def choose(self, namespaces: Sequence[str]) -> None:
+        """Look at these namespaces only; at all if none is named.
+
+        Raises:
+            UsageError: If there is none of that name.
+        """
+        for name in namespaces:
+            if name not in self.patterns:
+                why = f"{self.coordinates.preset} has {', '.join(self.patterns)}"
+                raise UsageError(f"there is no namespace {name}", why=why)
+        self.namespaces = tuple(dict.fromkeys(namespaces)) or tuple(self.patterns)
 
     def opened(self) -> Cache:
         """The engine. Blocks."""
