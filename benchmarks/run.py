@@ -1,6 +1,7 @@
 """Measure trueup against its peers: run.py [ROW...] [--quick] [--dir FOLDER] [--repeats N]; `make bench` runs all.
 
-Rows of folders are in `rows`, those of buckets (`s3-...`) in `bucket_rows`: these start a server of their own on
+Rows of folders are in `rows`, those of buckets (`s3-...`) in `bucket_rows`, that of caches in
+`cache_rows`: these start a server of their own on
 loopback, and stop it. A full run of all rows takes about a quarter of an hour and writes RESULTS.md beside this file.
 """
 
@@ -14,12 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bucket_rows
+import cache_rows
 import rows
 from ground import Bench
 from machine import describe
 from table import page, section
 
-ROWS = rows.ROWS | bucket_rows.ROWS
+ROWS = rows.ROWS | bucket_rows.ROWS | cache_rows.ROWS
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 

@@ -439,7 +439,7 @@ def test_a_wrong_bucket_is_refused(world: World, bucket: str, said: str) -> None
 
 def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_the_lines(world: World) -> None:
     world.put(world.user, "colour = 1")
-    said = world.refused(SITE + 'timeout = 0\nkep = "all"\n[targets.other]\nkind = "cache"')
+    said = world.refused(SITE + 'timeout = 0\nkep = "all"\n[targets.other]\nkind = "odd"')
     assert "the configuration has 4 errors" in said
     assert [line.split(": ")[0].rpartition("/")[2] for line in said.splitlines()[1:]] == [
         "config.toml:1",

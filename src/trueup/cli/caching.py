@@ -105,7 +105,18 @@ def sync_cache(
             if code == EXIT_FAILED and (report.deleted or report.warmed):
                 code = EXIT_PARTIAL
         _show_notes(session, report)
-        finish(session, "cache", dry_run=dry_run, report=report.report, **_fields(report, dry_run), exit_code=code)
+        finish(
+            session,
+            "cache",
+            dry_run=dry_run,
+            report=report.report,
+            planned={namespace: {"count": len(keys), "keys": keys} for namespace, keys in report.planned.items()},
+            deleted=report.deleted,
+            to_warm=report.to_warm,
+            warmed=report.warmed,
+            notes=report.notes,
+            exit_code=code,
+        )
         return code
 
     return run_engine(session, work)
@@ -155,17 +166,6 @@ def _show_keys(session: Session, report: CacheReport) -> None:
 def _show_notes(session: Session, report: CacheReport) -> None:
     if session.text:
         session.show(line(f"  note: {printable(note)}", "dim") for note in report.notes)
-
-
-def _fields(report: CacheReport, dry_run: bool) -> dict[str, Any]:
-    warmed = [name for names in report.to_warm.values() for name in names] if dry_run else report.warmed
-    planned = {name: {"count": len(keys), "keys": keys} for name, keys in report.planned.items()}
-    return {
-        "planned": planned,
-        "deleted": [] if dry_run else report.deleted,
-        "warmed": warmed,
-        "notes": report.notes,
-    }
 
 
 def _show_stats(session: Session, found: dict[str, Stats]) -> None:

@@ -150,5 +150,8 @@ def fetch(url: str) -> None:
         with urllib.request.urlopen(url, timeout=URL_SECONDS) as answer:  # noqa: S310  # the scheme is looked at above
             while answer.read(READ_BYTES):
                 pass
+    except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection
+        raise StoreError(f"{url} is not answered", why=f"HTTP {error.code}") from error
     except (urllib.error.URLError, OSError) as error:
         raise StoreError(f"{url} is not answered", why=str(getattr(error, "reason", "") or error)) from error
