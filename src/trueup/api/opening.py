@@ -20,10 +20,12 @@ from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
 from trueup.protocols import Access, Filter, Opening, Store
 from trueup.stores import open_store, scheme_of
 from trueup.stores.joined import JoinedStore, places
-from trueup.targets import Spec, caches, environments, policies
+from trueup.targets import Spec, caches, datasets, environments, models, policies
 from trueup.targets.caches import Caches
+from trueup.targets.datasets import Datasets
 from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders, Tuning
+from trueup.targets.models import Models
 from trueup.targets.policies import Policies
 
 
@@ -59,6 +61,14 @@ def open_job(
         from trueup.api.caching import open_cache_job
 
         return open_cache_job(spec, opening, state, ambient)
+    if isinstance(spec, Datasets):
+        from trueup.api.datasets import open_dataset
+
+        return open_dataset(spec, opening, state, ambient)
+    if isinstance(spec, Models):
+        from trueup.api.catalogues import open_models
+
+        return open_models(spec, opening, state, ambient)
     from trueup.api.registries import open_registry  # stores that folders need not load
 
     return open_registry(spec, opening, state, ambient)
@@ -94,6 +104,10 @@ def spec_from(plan: Plan) -> Spec:
             from trueup.api.caching import spec_of
 
             return spec_of(locations[caches.CACHE], name)
+        case datasets.KIND:
+            return Datasets(name, "", "", locations[datasets.MANIFEST], locations[LOCAL], locations[REMOTE])
+        case models.KIND:
+            return Models(name, locations[models.CATALOGUE], accounts=None)
         case _:
             return Folders(name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy)
 

@@ -60,6 +60,8 @@ KINDS = {
     "envs": "registry.syncing:sync_envs",
     "all": "registry.syncing:sync_all",
     "cache": "caching:sync_cache",
+    "dataset": "dataset:sync_dataset",
+    "models": "models.syncing:sync_models",
 }
 """Words behind ``sync`` that are commands of their own; no target can be called so."""
 
