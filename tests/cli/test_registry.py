@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 from tests.cli.home import Home
-from tests.cli.test_terminal import talk
+from tests.cli.terminal import talk
 from tests.stores.docker.conftest import Images, archive, images
 
 from trueup.stores.registry.schema import CREATE

@@ -52,7 +52,7 @@ def _open_policies(spec: Policies, path: Path, opening: Opening, state: State, a
     root = Path(spec.root).expanduser().absolute() if spec.root else path.parent / MODELS
     record = RegistryStore(str(path), policies.KIND, opening)
     disk = WeightsStore(str(root), opening, _paths_of(record))
-    engine = DockerStore(spec.docker, _fields_of(record, "image", str), opening)
+    engine = DockerStore(spec.docker, _fields_of(record, "image", str), opening, labelled=False)
     stores = {policies.RECORD: record, policies.DISK: disk, policies.ENGINE: engine}
     complete = partial(_verified, disk, Digests(opening.remember), spec.only)
     audit = Audit(
@@ -143,7 +143,7 @@ def _fields_of(record: RegistryStore, name: str, form: Callable[[str], T]) -> Ca
 
 
 class Digests(MutableMapping[FileId, str]):
-    """Digests of files of weights, remembered from run to run: a verification goes on where another was stopped."""
+    """Digests of files of weights that a verification has read: if it is stopped, the next one goes on there."""
 
     def __init__(self, memory: MutableMapping[str, str] | None) -> None:
         self._memory: MutableMapping[str, str] = {} if memory is None else memory
@@ -190,6 +190,7 @@ async def _verified(disk: WeightsStore, digests: Digests, only: tuple[Key, ...],
     for key, shown in found.items():
         if isinstance(shown, Entry) and (not only or key in only):
             found[key] = await job.ambient.threads(_proved, disk, digests, key, shown, progress)
+    await job.ambient.threads(digests.clear)  # they are of this verification: the next one reads every byte again
     return {**sights, policies.DISK: found}
 
 

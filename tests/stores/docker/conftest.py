@@ -59,7 +59,8 @@ class Images:
 
     async def run(self, image: str, name: str) -> None:
         command = ["/bin/busybox", "sleep", "1000"]
-        body = json.dumps({"Image": image, "Cmd": command, "HostConfig": {"NetworkMode": "none"}}).encode()
+        how = {"HostConfig": {"NetworkMode": "none"}, "StopSignal": "SIGKILL"}  # to TERM, a first process is deaf
+        body = json.dumps({"Image": image, "Cmd": command, **how}).encode()
         await self.call("POST", f"/containers/create?name={name}", body)
         await self.call("POST", f"/containers/{name}/start")
 

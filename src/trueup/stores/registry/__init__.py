@@ -90,16 +90,28 @@ class RegistryStore(RecordStore):
         table = self._table.name  # one of two names of ours, never anybody's text
         if change.record is None:
             if there is not None:
-                connection.execute(f"DELETE FROM {table} WHERE id = ?", (there[0],))  # noqa: S608
+                done = connection.execute(f"DELETE FROM {table} WHERE id = ?", (there[0],))  # noqa: S608
+                self._check(change.key, done)
             return
         fields = self._fields(change.key, change.record, known)
         names = ", ".join(f'"{name}"' for name in fields)
         if there is None:
             marks = ", ".join("?" * len(fields))
-            connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", [*fields.values()])  # noqa: S608
+            done = connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", [*fields.values()])  # noqa: S608
         else:
             marks = ", ".join(f'"{name}" = ?' for name in fields)
-            connection.execute(f"UPDATE {table} SET {marks} WHERE id = ?", [*fields.values(), there[0]])  # noqa: S608
+            values = [*fields.values(), there[0]]
+            done = connection.execute(f"UPDATE {table} SET {marks} WHERE id = ?", values)  # noqa: S608
+        self._check(change.key, done)
+
+    def _check(self, key: Key, done: sqlite3.Cursor) -> None:
+        """Refuse a change that the database has taken without making it, as a trigger with RAISE(IGNORE) does."""
+        if done.rowcount != 1:
+            raise StoreError(
+                f"{shown(self.path)} has not taken the change of {key}",
+                why="a trigger in it holds changes back",
+                attempt=f"sqlite3 {shown(self.path)} .schema",
+            )
 
     def _fields(self, key: Key, record: Record, known: frozenset[str]) -> dict[str, Any]:
         fields = record.fields
