@@ -23,17 +23,15 @@ def audit(bench: Bench) -> Result:
     """A registry of which everything is there: nothing to show, all to look at."""
     policies, images, room = bench.size(10_000), bench.size(500), bench.room("registry")
     maple = room / ".maple"
-    with tempfile.TemporaryDirectory(prefix="trueup-bench-") as short:  # a socket's path has 107 bytes at most
-        with docker_engine(Path(short)) as engine:
-            _images(engine, images)
-            _registry(maple, policies, images)
-            env = {"HOME": str(room), "DOCKER_HOST": engine.endpoint, "TRUEUP_STATE": str(room / "state")}
-            commands = {
-                "trueup sync all --dry-run": Command(run_trueup("sync", "all", "--dry-run", state=room).argv, env)
-            }
-            if importlib.util.find_spec("maple") and importlib.util.find_spec("typer"):
-                commands["maple sync all --dry-run"] = Command(job("maple_sync", "all", "--dry-run"), env)
-            costs = interleaved(commands, min(bench.repeats, 3))
+    # A socket's path has 107 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="trueup-bench-") as short, docker_engine(Path(short)) as engine:
+        _images(engine, images)
+        _registry(maple, policies, images)
+        env = {"HOME": str(room), "DOCKER_HOST": engine.endpoint, "TRUEUP_STATE": str(room / "state")}
+        commands = {"trueup sync all --dry-run": Command(run_trueup("sync", "all", "--dry-run", state=room).argv, env)}
+        if importlib.util.find_spec("maple") and importlib.util.find_spec("typer"):
+            commands["maple sync all --dry-run"] = Command(job("maple_sync", "all", "--dry-run"), env)
+        costs = interleaved(commands, min(bench.repeats, 3))
     ours, theirs = costs["trueup sync all --dry-run"], costs.get("maple sync all --dry-run")
     claims = [told("policies per second", f"{policies / ours.wall_seconds:,.0f}")]
     if theirs is not None:
