@@ -391,7 +391,13 @@ def _events() -> Iterator[Sequence[str]]:
 # -- stores and names --------------------------------------------------------------------------------------------
 
 
-KIND_MODULES = {"dataset": "datasets", "folder": "folders", "policies": "policies", "envs": "environments"}
+KIND_MODULES = {
+    "cache": "caches",
+    "dataset": "datasets",
+    "folder": "folders",
+    "policies": "policies",
+    "envs": "environments",
+}
 
 
 def stores() -> Lines:

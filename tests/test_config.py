@@ -402,8 +402,12 @@ def test_a_wrong_line_is_answered_with_what_and_why_and_what_is_allowed(world: W
     ("old", "new", "said"),
     [
         ('kind = "folder"', "", "trueup.toml:2: targets.site has no kind - kinds: folder, policies, envs"),
-        ('kind = "folder"', 'kind = "odd"', 'kind must be one of folder, policies, envs, dataset - it is "odd"'),
-        ('kind = "folder"', "kind = ['folder']", "kind must be one of folder, policies, envs, dataset - it is a list"),
+        ('kind = "folder"', 'kind = "odd"', 'kind must be one of folder, policies, envs, cache, dataset - it is "odd"'),
+        (
+            'kind = "folder"',
+            "kind = ['folder']",
+            "kind must be one of folder, policies, envs, cache, dataset - it is a list",
+        ),
         ('local = "./site"', "", "targets.site has no local"),
         ('local = "./site"', "local = []", "the list is empty"),
         ('local = "./site"', "local = ['a/x', 'b/x']", 'told apart by their last component, and two are called "x"'),
@@ -441,7 +445,7 @@ def test_a_wrong_bucket_is_refused(world: World, bucket: str, said: str) -> None
 
 def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_the_lines(world: World) -> None:
     world.put(world.user, "colour = 1")
-    said = world.refused(SITE + 'timeout = 0\nkep = "all"\n[targets.other]\nkind = "cache"')
+    said = world.refused(SITE + 'timeout = 0\nkep = "all"\n[targets.other]\nkind = "odd"')
     assert "the configuration has 4 errors" in said
     assert [line.split(": ")[0].rpartition("/")[2] for line in said.splitlines()[1:]] == [
         "config.toml:1",
@@ -532,7 +536,7 @@ def test_a_registry_is_a_target_of_two_kinds(world: World) -> None:
         ('root = "./models"', "root = 3", "targets.robots.root must be"),
         ('registry = "state.db"', "registry = []", "targets.robots.registry must be"),
         ('kind = "envs"', 'kind = "envs"\nroot = "models"', "targets.sims.root is no setting"),
-        ('kind = "envs"', 'kind = "env"', 'must be one of folder, policies, envs, dataset - it is "env"'),
+        ('kind = "envs"', 'kind = "env"', 'it is "env": no such kind'),
     ],
 )
 def test_a_wrong_registry_is_refused(world: World, old: str, new: str, said: str) -> None:

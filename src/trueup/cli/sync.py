@@ -59,6 +59,7 @@ KINDS = {
     "policies": "registry.syncing:sync_policies",
     "envs": "registry.syncing:sync_envs",
     "all": "registry.syncing:sync_all",
+    "cache": "caching:sync_cache",
     "dataset": "dataset:sync_dataset",
     "models": "models.syncing:sync_models",
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from trueup.targets.caches import Caches
 from trueup.targets.datasets import Datasets
 from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders
 from trueup.targets.models import Models
 from trueup.targets.policies import Policies
 
-__all__ = ["Datasets", "Environments", "Folders", "Models", "Policies", "Spec"]
+__all__ = ["Caches", "Datasets", "Environments", "Folders", "Models", "Policies", "Spec"]
 
-Spec = Folders | Policies | Environments | Datasets | Models
+Spec = Folders | Policies | Environments | Datasets | Models | Caches
 """A target of any kind, as it is configured."""
