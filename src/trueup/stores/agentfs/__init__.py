@@ -1,0 +1,8 @@
+"""AgentFS databases: what an agent has written, as items, here and at a remote."""
+
+from __future__ import annotations
+
+from trueup.stores.agentfs.beside import Beside
+from trueup.stores.agentfs.local import LocalAgent
+
+__all__ = ["Beside", "LocalAgent"]

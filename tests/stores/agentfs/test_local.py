@@ -1,0 +1,32 @@
+"""The database that an agent works in keeps the contract of stores, and what is special about it."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from trueup.core.model import Key
+from trueup.engine.ambient import Ambient
+from trueup.protocols import Opening
+from trueup.stores.agentfs import Beside, LocalAgent
+from trueup.testing import StoreContract
+
+from tests.agents import outside_delete, outside_write
+
+
+def opening() -> Opening:
+    ambient = Ambient()
+    return Opening(ambient.clock, ambient.threads, ambient.unique)
+
+
+class TestLocalAgent(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> LocalAgent:
+        self.path = tmp_path / "agent.db"
+        return LocalAgent(self.path, opening(), Beside(tmp_path / "state" / "local.db"))
+
+    def outside_write(self, key: Key, data: bytes) -> None:
+        outside_write(self.path, key, data)
+
+    def outside_delete(self, key: Key) -> None:
+        outside_delete(self.path, key)
