@@ -95,13 +95,10 @@ class LocalAgent(AgentStore):
             raise StoreError(f"{self.path} is no database that can be read here", why=str(error)) from error
 
     def _connect(self) -> sqlite3.Connection:
-        refuse_replica(self.path)
         name = os.path.realpath(self.path)
         with _GATE:
-            if not _OPEN[name] and open_here(self.path):
-                raise Unavailable(
-                    f"{self.path} is in use", why="this very process has it open", attempt="close it, then run this again"
-                )
+            if not _OPEN[name]:
+                self._refuse()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             db = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
             _OPEN[name] += 1
@@ -113,6 +110,14 @@ class LocalAgent(AgentStore):
             self._disconnect(db)
             raise
         return db
+
+    def _refuse(self) -> None:
+        """Look at the file before the first connection: to open and close it later would drop that one's locks."""
+        if open_here(self.path):
+            raise Unavailable(
+                f"{self.path} is in use", why="this very process has it open", attempt="close it, then run this again"
+            )
+        refuse_replica(self.path)
 
     def _disconnect(self, db: sqlite3.Connection) -> None:
         with _GATE:
