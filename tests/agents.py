@@ -1,12 +1,16 @@
 """Agents for tests: databases as the AgentFS SDK writes them, and what is in them."""
 
+import socket
 import sqlite3
+import subprocess
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from trueup.core.model import Key
 from trueup.stores.agentfs.schema import beginning
+from trueup.testing.engines import Missing, free_ports
 
 
 def outside_write(path: Path, key: Key, data: bytes) -> None:
@@ -55,3 +59,46 @@ def _add(db: sqlite3.Connection, parent: int, name: str, mode: int, now: int) ->
     db.execute("INSERT INTO fs_dentry (name, parent_ino, ino) VALUES (?, ?, ?)", (name, parent, ino))
     assert ino is not None
     return ino
+
+
+def tursodb_program() -> Path:
+    """The reference server's path.
+
+    Raises:
+        Missing: If it is not installed.
+    """
+    found = sorted((Path(__file__).parents[1] / ".tursodb").glob("node_modules/@tursodatabase/*/tursodb"))
+    if not found:
+        raise Missing("tursodb is not installed. Try: make tursodb")
+    return found[0]
+
+
+@contextmanager
+def tursodb(database: Path) -> Iterator[str]:
+    """Serve a database; the URL.
+
+    Raises:
+        Missing: If the server is not installed.
+    """
+    program = tursodb_program()
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    command = [str(program), str(database), "--sync-server", address]
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with (database.parent / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            _wait_for(port, process)
+            yield f"http://{address}"
+        finally:
+            process.kill()
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], within_seconds: float = 20.0) -> None:
+    until = time.monotonic() + within_seconds
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if process.poll() is not None or time.monotonic() > until:
+            raise Missing(f"tursodb does not serve on port {port}")
+        time.sleep(0.02)

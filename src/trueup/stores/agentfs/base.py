@@ -109,9 +109,14 @@ class AgentStore(ABC):
 
     def source(self, key: Key, entry: Entry) -> Source:
         """As `trueup.protocols.Read.source`."""
-        return _source(lambda: self._bytes(key, entry.token), entry)
+        return _source(lambda: self.bytes_of(key, entry.token), entry)
 
-    def _bytes(self, key: Key, token: Token) -> bytes:
+    def bytes_of(self, key: Key, token: Token) -> bytes:
+        """The content of one version.
+
+        Raises:
+            PreconditionFailed: If another one is there.
+        """
         with self.reading(now=False) as db:
             found = None if db is None or problem(key) else look.find(db, key)
             if found is None or db is None or found.token != token:
