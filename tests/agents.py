@@ -1,14 +1,19 @@
 """Agents for tests: databases as the AgentFS SDK writes them, and what is in them."""
 
+import os
 import socket
 import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import pytest
+
 from trueup.core.model import Key
+from trueup.engine.ambient import Ambient
+from trueup.protocols import Opening
 from trueup.stores.agentfs.schema import beginning
 from trueup.testing.engines import Missing, free_ports
 
@@ -102,3 +107,22 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], within_seconds: float
         if process.poll() is not None or time.monotonic() > until:
             raise Missing(f"tursodb does not serve on port {port}")
         time.sleep(0.02)
+
+
+@contextmanager
+def served(database: Path) -> Iterator[str]:
+    """The reference server, or a skipped test where it cannot be had."""
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(tursodb(database))
+        except Missing as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(str(error))
+        yield url
+
+
+def opening() -> Opening:
+    """What surrounds a store."""
+    ambient = Ambient()
+    return Opening(ambient.clock, ambient.threads, ambient.unique)

@@ -11,12 +11,7 @@ from trueup.protocols import Opening
 from trueup.stores.agentfs import Beside, LocalAgent
 from trueup.testing import StoreContract
 
-from tests.agents import outside_delete, outside_write
-
-
-def opening() -> Opening:
-    ambient = Ambient()
-    return Opening(ambient.clock, ambient.threads, ambient.unique)
+from tests.agents import opening, outside_delete, outside_write
 
 
 class TestLocalAgent(StoreContract):

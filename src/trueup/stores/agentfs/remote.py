@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from trueup.core.errors import PreconditionFailed, StoreError
-from trueup.core.model import Key, Token, parents
+from trueup.core.model import Key, Token, is_directory, parents
 from trueup.protocols import Effect, Move, Opening, Put, Remove, Written
 from trueup.stores.agentfs import changes, look
 from trueup.stores.agentfs.base import AgentStore
@@ -34,6 +34,8 @@ class RemoteAgent(AgentStore):
         self.mirror = mirror
         self._touched: set[Key] = set()
         """What was written since the copy was made."""
+        self._disturbed: set[Key] = set()
+        """The directories above."""
         self._pulled = False
         self._gate = threading.Lock()
 
@@ -53,6 +55,7 @@ class RemoteAgent(AgentStore):
 
     def _pull(self) -> None:
         self._touched.clear()
+        self._disturbed.clear()
         self.mirror.pull()
         self._pulled = True
 
@@ -75,7 +78,20 @@ class RemoteAgent(AgentStore):
         return answer
 
     def _batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
-        return self._together([(_planned(effect), _keys(effect)) for effect in effects])
+        answers: list[Written | StoreError] = []
+        together: list[Effect] = []
+        names: set[Key] = set()
+        for effect in effects:
+            if names & _around(_keys(effect)):  # it builds on what comes before it
+                answers += self._together([(_planned(one), _keys(one)) for one in together])
+                together, names = [], set()
+            together.append(effect)
+            names |= _around(_keys(effect)) if is_directory(_keys(effect)[0]) else set(_keys(effect))
+        return answers + self._together([(_planned(one), _keys(one)) for one in together])
+
+    def _is_stale(self, keys: Sequence[Key]) -> bool:
+        """Whether what was written since may show where these are."""
+        return not self._disturbed.isdisjoint(keys) or not self._touched.isdisjoint(_around(keys))
 
     def _together(
         self, wanted: Sequence[tuple[Callable[[], changes.Plan], Sequence[Key]]]
@@ -83,7 +99,7 @@ class RemoteAgent(AgentStore):
         """Several changes, each a transaction, in one request."""
         with self._gate:
             touching = [key for _, keys in wanted for key in keys]
-            if not self._pulled or not touching or self._touched.intersection(_around(touching)):
+            if not self._pulled or not touching or self._is_stale(touching):
                 self._pull()
         answers: list[Written | StoreError] = []
         due: list[tuple[int, changes.Change, str | None]] = []
@@ -102,6 +118,7 @@ class RemoteAgent(AgentStore):
                     due.append((n, change, self._keep(change)))
         if due:
             self._touched.update(touching)
+            self._disturbed.update(above for key in touching for above in parents(key))
             self._pulled = self._pulled and bool(touching)
             self._send(due, answers)
         return answers
