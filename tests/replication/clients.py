@@ -70,7 +70,7 @@ def ask(
         sent = {"Authorization": f"Bearer {remote.token}"} | dict(headers or {})
         connection.request(method, address.path + path, body, sent)
         response = connection.getresponse()
-        return Answer(response.status, dict(response.headers), response.read())
+        return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, response.read())
     finally:
         connection.close()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import turso
 import turso.aio.sync
-from agentfs_sdk import AgentFS
+from agentfs_sdk import AgentFS  # type: ignore[import-untyped]
 from tests.replication.clients import Remote, replica, rows, write
 from turso.sync import PartialSyncOpts, PartialSyncPrefixBootstrap
 

@@ -128,7 +128,7 @@ def _below(scope: Message) -> tuple[str, str]:
     root: str = scope.get("root_path", "")
     if root and path.startswith(root + "/"):
         path = path[len(root) :]
-    name, slash, rest = path.lstrip("/").partition("/")
+    name, slash, rest = path.removeprefix("/").partition("/")
     return name, (slash + rest).rstrip("/")
 
 
