@@ -20,7 +20,8 @@ from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
 from trueup.protocols import Access, Filter, Opening, Store
 from trueup.stores import open_store, scheme_of
 from trueup.stores.joined import JoinedStore, places
-from trueup.targets import Spec, caches, datasets, environments, models, policies
+from trueup.targets import Spec, agents, caches, datasets, environments, models, policies
+from trueup.targets.agents import Agents
 from trueup.targets.caches import Caches
 from trueup.targets.datasets import Datasets
 from trueup.targets.environments import Environments
@@ -61,6 +62,10 @@ def open_job(
         from trueup.api.caching import open_cache_job
 
         return open_cache_job(spec, opening, state, ambient)
+    if isinstance(spec, Agents):
+        from trueup.api.agents import open_agent
+
+        return open_agent(spec, opening, state, ambient)
     if isinstance(spec, Datasets):
         from trueup.api.datasets import open_dataset
 
@@ -106,6 +111,8 @@ def spec_from(plan: Plan) -> Spec:
             return spec_of(locations[caches.CACHE], name)
         case datasets.KIND:
             return Datasets(name, "", "", locations[datasets.MANIFEST], locations[LOCAL], locations[REMOTE])
+        case agents.KIND:
+            return Agents(name, locations[LOCAL], locations[REMOTE], plan.policy)
         case models.KIND:
             return Models(name, locations[models.CATALOGUE], accounts=None)
         case _:

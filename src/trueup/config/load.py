@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from trueup.config.layers import WRONG, Found, Layer, Reader, Values
 from trueup.config.problems import Origin, Problem, Source, dotted, nearest, refuse, shown
 from trueup.config.secret import Approved, Place, Secret, absolute
 from trueup.config.settings import (
+    AGENTS,
     ALERT,
     BUCKET,
     CACHES,
@@ -32,7 +34,7 @@ from trueup.config.values import BUCKET as BUCKET_SCHEME
 from trueup.config.values import Address, Delivery, Wrong, plain
 from trueup.core.errors import UsageError
 from trueup.core.strategy import Policy
-from trueup.targets import Spec, caches, environments, policies
+from trueup.targets import Spec, agents, caches, environments, policies
 from trueup.targets.datasets import Layout
 from trueup.targets.folders import KIND, Folders, Selection, Tuning
 
@@ -431,9 +433,28 @@ def _target(
         return policies.Policies(name, **settings)
     if table is ENVIRONMENTS:
         return environments.Environments(name, **settings)
+    if table is AGENTS:
+        return _agent(name, settings)
     if table is CACHES:
         return _caches(name, settings)
     return _folders(name, settings, origin, problems)
+
+
+def _agent(name: str, settings: Mapping[str, Any]) -> agents.Agents:
+    secret: Secret | None = settings.get("token")
+
+    def token() -> str | None:
+        return os.environ.get(agents.TOKEN) if secret is None else secret.reveal()
+
+    return agents.Agents(
+        name,
+        settings["database"],
+        settings["remote"],
+        policy=Policy(settings["direction"], settings["conflict"], settings["deletes"], settings["keep"]),
+        limits=settings["max_delete"],
+        timeout_seconds=settings["timeout"],
+        token=token,
+    )
 
 
 def _caches(name: str, settings: Mapping[str, Any]) -> caches.Caches:

@@ -10,7 +10,7 @@ from trueup.config import values
 from trueup.config.values import Form
 from trueup.core.check import Limits
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
-from trueup.targets import caches, datasets, environments, folders, policies
+from trueup.targets import agents, caches, datasets, environments, folders, policies
 
 NAME = re.compile(r"\w[\w.@-]*")
 """Of targets, buckets and profiles: they are typed as arguments and are parts of dotted names."""
@@ -104,6 +104,20 @@ ENVIRONMENTS: Mapping[str, Setting] = {
     ),
 }
 
+AGENTS: Mapping[str, Setting] = {
+    "database": Setting(values.FILE, "The agent's database.", required=True),
+    "remote": Setting(
+        values.AGENT_REMOTE, "The database that is shared: file://, http://, https:// or libsql://.", required=True
+    ),
+    "direction": Setting(values.one_of(Direction), "Which sides may be written.", agents.POLICY.direction),
+    "conflict": Setting(values.one_of(Conflict), "Who wins when both sides changed.", agents.POLICY.conflict),
+    "deletes": Setting(values.one_of(Deletes), "What a deletion on one side means.", agents.POLICY.deletes),
+    "max_delete": Setting(values.LIMITS, "A run that would delete more is refused.", Limits()),
+    "keep": Setting(values.one_of(Keep), "Which replaced and deleted versions go to the trash.", agents.POLICY.keep),
+    "timeout": Setting(values.duration(zero=False), "Seconds of silence after which the remote counts as gone.", 30.0),
+    "token": Setting(values.SECRET, "The remote's bearer token. Without it: `TURSO_DB_AUTH_TOKEN`."),
+}
+
 CACHES: Mapping[str, Setting] = {
     "url": Setting(values.CACHE, "Where the cache is; for its password see `[buckets]`.", required=True),
     "preset": Setting(values.one_of(caches.Library), "Which library names the keys.", caches.Library.FASTBLOCKS),
@@ -151,6 +165,7 @@ KINDS: Mapping[str, Mapping[str, Setting]] = {
     policies.KIND: POLICIES,
     environments.KIND: ENVIRONMENTS,
     caches.KIND: CACHES,
+    agents.KIND: AGENTS,
     datasets.KIND: DATASET,
 }
 """The settings of each kind of target, `kind` itself apart."""

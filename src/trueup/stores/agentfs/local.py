@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sqlite3
@@ -113,6 +114,8 @@ class LocalAgent(AgentStore):
 
     def _refuse(self) -> None:
         """Look at the file before the first connection: to open and close it later would drop that one's locks."""
+        if open_here(self.path):
+            gc.collect()  # the SDK's close() leaves the file open until its objects are collected
         if open_here(self.path):
             raise Unavailable(
                 f"{self.path} is in use", why="this very process has it open", attempt="close it, then run this again"
