@@ -6,9 +6,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trueup.api import agent_files
+from trueup.api.agent_files import AgentStats, Pending
 from trueup.core.check import Guard
 from trueup.core.errors import Locked, UsageError
 from trueup.core.model import LOCAL, REMOTE, Side
@@ -180,7 +183,9 @@ class Rounds:
     def troubles(self) -> list[str]:
         """What was not done, and why, one sentence each."""
         plan = self.last.plan
-        lost = [f"{side} could not be looked at: {seen.why}" for side, seen in plan.observed.items() if not seen.complete]
+        lost = [
+            f"{side} could not be looked at: {seen.why}" for side, seen in plan.observed.items() if not seen.complete
+        ]
         failed = [f"{one.key}: {one.why}" for one in self.last.outcomes if one.status is not Status.DONE]
         return [*lost, *failed, *(f"conflict: {item.key}" for item in plan.conflicts)]
 
@@ -235,3 +240,46 @@ def needless(plan: Plan) -> bool:
 def _changes_done(report: Report) -> list[Outcome]:
     agreed = {step.id for item in report.plan.items for step in item.steps if step.verb is Verb.ADOPT}
     return [one for one in report.outcomes if one.status is Status.DONE and one.step not in agreed]
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An agent whose sides are opened."""
+
+    job: Job
+
+    async def stats(self) -> AgentStats:
+        """How it stands, as far as is known without asking the remote."""
+        return await self.job.ambient.threads(agent_files.statistics, self.job)
+
+    async def pending(self) -> Pending:
+        """What the agent has changed since both sides agreed."""
+        return await self.job.ambient.threads(agent_files.pending, self.job)
+
+    async def checkpoint(self, restore_point: str | None = None) -> int:
+        """Fold the write-ahead log into the database, and keep a copy under a name if one is given.
+
+        Returns:
+            How many bytes the log had.
+        """
+        local, _ = agent_files.sides(self.job)
+        folded = await self.job.ambient.threads(agent_files.fold, local)
+        if restore_point is not None:
+            await self.job.ambient.threads(agent_files.keep_point, local, restore_point)
+        return folded
+
+    async def points(self) -> list[str]:
+        """Names of the restore points."""
+        local, _ = agent_files.sides(self.job)
+        return await self.job.ambient.threads(agent_files.points, local.beside)
+
+    async def restore(self, restore_point: str) -> str:
+        """Put a restore point in the place of the database.
+
+        Returns:
+            The name of the restore point that holds what was there before.
+        """
+        local, _ = agent_files.sides(self.job)
+        bring_back = partial(agent_files.bring_back, unique=self.job.ambient.unique())
+        kept = await self.job.ambient.threads(bring_back, local, restore_point)
+        return kept.stem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -111,12 +112,19 @@ def spec_from(plan: Plan) -> Spec:
             return spec_of(locations[caches.CACHE], name)
         case datasets.KIND:
             return Datasets(name, "", "", locations[datasets.MANIFEST], locations[LOCAL], locations[REMOTE])
-        case agents.KIND:
-            return Agents(name, locations[LOCAL], locations[REMOTE], plan.policy)
         case models.KIND:
             return Models(name, locations[models.CATALOGUE], accounts=None)
         case _:
-            return Folders(name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy)
+            return _two_sided(plan)
+
+
+def _two_sided(plan: Plan) -> Spec:
+    locations, name = plan.target.locations, plan.target.name
+    if plan.target.kind == agents.KIND:
+        return Agents(
+            name, locations[LOCAL], locations[REMOTE], plan.policy, token=lambda: os.environ.get(agents.TOKEN)
+        )
+    return Folders(name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy)
 
 
 def _registry(location: str) -> str:

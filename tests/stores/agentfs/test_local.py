@@ -1,17 +1,13 @@
 """The database that an agent works in keeps the contract of stores, and what is special about it."""
 
-import sqlite3
 from pathlib import Path
 
 import pytest
+from tests.agents import opening, outside_delete, outside_write
 
 from trueup.core.model import Key
-from trueup.engine.ambient import Ambient
-from trueup.protocols import Opening
 from trueup.stores.agentfs import Beside, LocalAgent
 from trueup.testing import StoreContract
-
-from tests.agents import opening, outside_delete, outside_write
 
 
 class TestLocalAgent(StoreContract):

@@ -2,22 +2,21 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.agents import opening, served
 
 from trueup.core.model import Key
+from trueup.protocols import Store
 from trueup.stores.agentfs import Beside, Mirror, RemoteAgent, script
 from trueup.stores.agentfs.hrana import Remote
 from trueup.stores.agentfs.look import Sort
 from trueup.stores.agentfs.names import parts_of
 from trueup.stores.agentfs.schema import beginning
-from trueup.protocols import Store
 from trueup.testing import StoreContract
 from trueup.testing.expect import content, create, look, read
-
-from tests.agents import opening, served
 
 pytestmark = pytest.mark.engine
 

@@ -85,11 +85,12 @@ class AgentStore(ABC):
 
     async def scan(self) -> AsyncIterator[list[Row]]:
         """As `trueup.protocols.Observe.scan`."""
-        rows = await self.opening.threads(self._listed)
+        rows = await self.opening.threads(self.listed)
         for start in range(0, len(rows), _ROWS):
             yield rows[start : start + _ROWS]
 
-    def _listed(self) -> list[Row]:
+    def listed(self) -> list[Row]:
+        """All items, in key order. Blocks."""
         with self.reading(now=True) as db:
             if db is None:
                 return []
@@ -173,7 +174,8 @@ class AgentStore(ABC):
         return in_turn(effects, put=self._put, remove=self._remove, move=self._move)
 
     async def flush(self) -> None:
-        """A transaction that was committed survives the end of this process."""
+        """Nothing is left to do: what was committed is on the disk, or at the server."""
+        return
 
     def kept_safe(self, change: changes.Change, commit: Callable[[], None]) -> Written:
         """Commit a change once what it replaces is in the trash; if it fails, the trash is as before."""
@@ -221,6 +223,8 @@ class AgentStore(ABC):
         return await self.opening.threads(self._set_marker, identity)
 
     def _set_marker(self, identity: str) -> str:
+        if (there := self._marker()) is not None:
+            return there
         self.carry_out(changes.mark(MARKER, identity), [])
         return self._marker() or identity
 

@@ -121,7 +121,9 @@ def translated(path: Path, error: sqlite3.OperationalError) -> StoreError:
     """SQLite's error as ours."""
     text = str(error)
     if "locked" in text or "busy" in text:
-        return Unavailable(f"{path} is in use", why="another program has it open", attempt="close it, then run this again")
+        return Unavailable(
+            f"{path} is in use", why="another program has it open", attempt="close it, then run this again"
+        )
     if "full" in text:
         return NoSpace(f"no room for {path}", why=text)
     return StoreError(f"{path} could not be used", why=text)

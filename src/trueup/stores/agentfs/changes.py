@@ -1,4 +1,4 @@
-"""From an effect to what it means for a database as it is seen: statements, what goes to the trash, what is there after."""
+"""From an effect to what it means for a database as it is seen: statements, and what goes to the trash."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def refuse(key: Key, *, directory: bool) -> None:
         raise Unaddressable(f"{key!r} cannot be held by an AgentFS", why=why)
 
 
-# -- inside --------------------------------------------------------------------------------------------------------------
+# -- inside -----------------------------------------------------------------------------------------------------------
 
 
 def _body(key: Key, space: Space, source: Source, data: bytes) -> Body:

@@ -48,7 +48,7 @@ class LocalAgent(AgentStore):
         return ()
 
     @contextmanager
-    def reading(self, *, now: bool) -> Iterator[sqlite3.Connection | None]:  # noqa: ARG002  # it is always as it is now
+    def reading(self, *, now: bool) -> Iterator[sqlite3.Connection | None]:  # it is always as it is now
         """As `AgentStore.reading`."""
         if not self._is_there():
             yield None
@@ -56,7 +56,7 @@ class LocalAgent(AgentStore):
         with self._connected("BEGIN") as db:
             yield db if is_begun(db, str(self.path)) else None
 
-    def carry_out(self, plan: changes.Plan, keys: Sequence[Key]) -> Written:  # noqa: ARG002
+    def carry_out(self, plan: changes.Plan, keys: Sequence[Key]) -> Written:
         """As `AgentStore.carry_out`."""
         with self._connected("BEGIN IMMEDIATE") as db:
             begun = is_begun(db, str(self.path))
@@ -149,6 +149,10 @@ class LocalAgent(AgentStore):
         """As `AgentStore.let_go`."""
         self._disconnect(self._held.pop(descriptor))
         super().let_go(descriptor)
+
+    def holding(self, descriptor: int) -> sqlite3.Connection:
+        """The connection that a lock keeps open."""
+        return self._held[descriptor]
 
     @property
     def lock_path(self) -> Path:

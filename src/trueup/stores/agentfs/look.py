@@ -188,22 +188,22 @@ def child(db: sqlite3.Connection, parent: int, name: str) -> int | None:
 
 def resolve(db: sqlite3.Connection, parts: tuple[str, ...]) -> Inode | None:
     """What is at a path; links are not followed, and nothing is below a file."""
-    ino: int | None = ROOT
-    for n, name in enumerate(parts):
-        above = inode(db, ino) if n else None
-        if above is not None and not stat.S_ISDIR(above.mode):
+    node = inode(db, ROOT)
+    for name in parts:
+        if node is None or not stat.S_ISDIR(node.mode):
             return None
-        ino = child(db, ino, name)
-        if ino is None:
-            return None
-    return inode(db, ino)
+        ino = child(db, node.ino, name)
+        node = None if ino is None else inode(db, ino)
+    return node
 
 
 def content(db: sqlite3.Connection, node: Inode, chunk: int) -> bytes:
     """The bytes of a file; what no row holds reads as zeros."""
     pieces: list[bytes] = []
     length = 0
-    for index, data in db.execute("SELECT chunk_index, data FROM fs_data WHERE ino = ? ORDER BY chunk_index", (node.ino,)):
+    for index, data in db.execute(
+        "SELECT chunk_index, data FROM fs_data WHERE ino = ? ORDER BY chunk_index", (node.ino,)
+    ):
         if index * chunk > length:
             pieces.append(bytes(index * chunk - length))
             length = index * chunk
@@ -273,7 +273,9 @@ def _value(name: str, value: object, updated_at: int | None) -> Found:
 def call_document(fields: tuple[Value, ...]) -> bytes:
     """A tool call as content: a JSON object with the columns, ids apart."""
     named = dict(zip(CALL_FIELDS, fields, strict=True))
-    return json.dumps(named, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogateescape")
+    return json.dumps(named, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", "surrogateescape"
+    )
 
 
 def call_fields(data: bytes) -> tuple[Value, ...] | None:
@@ -289,7 +291,7 @@ def call_fields(data: bytes) -> tuple[Value, ...] | None:
 def call_key(data: bytes, nth: int) -> Key:
     """The key of the n-th of equal calls; the first is 1."""
     fields = call_fields(data)
-    began = fields[5] if fields is not None else 0
+    began = int(fields[5] or 0) if fields is not None else 0
     return Key(f"{CALLS}/{began}-{blake3(data).hexdigest()[:16]}" + (f".{nth}" if nth > 1 else ""))
 
 
@@ -301,7 +303,7 @@ def _calls(db: sqlite3.Connection, began: int | None = None) -> Iterator[Found]:
         began: When they must have begun, which an index knows; None: whenever.
     """
     columns = ", ".join(CALL_FIELDS)
-    query = f"SELECT {columns} FROM tool_calls WHERE status <> 'pending'"  # noqa: S608  # own names
+    query = f"SELECT {columns} FROM tool_calls WHERE status <> 'pending'"  # own names
     counts: dict[tuple[Value, ...], int] = defaultdict(int)
     for fields in db.execute(f"{query} AND started_at = ?", (began,)) if began is not None else db.execute(query):
         counts[fields] += 1
@@ -357,7 +359,9 @@ def _tree(db: sqlite3.Connection, digests: Digests, now_s: int) -> Iterator[Foun
                 walk.append((parts, ino))
             elif node.nlink > 1:
                 firsts[ino].append(key)
-    yield from _items(db, paths, {ino: min(keys, key=key_bytes) for ino, keys in firsts.items() if len(keys) > 1}, digests, now_s)
+    yield from _items(
+        db, paths, {ino: min(keys, key=key_bytes) for ino, keys in firsts.items() if len(keys) > 1}, digests, now_s
+    )
 
 
 def _inodes(db: sqlite3.Connection) -> dict[int, Inode]:
@@ -426,7 +430,9 @@ def samples(db: sqlite3.Connection, node: Inode) -> list[tuple[int, bytes]]:
     return sorted({index: bytes(data) for index, data in [*head, *tail]}.items())
 
 
-def empty_below(db: sqlite3.Connection, directory: Inode, parts: tuple[str, ...]) -> list[tuple[tuple[str, ...], Inode]] | None:
+def empty_below(
+    db: sqlite3.Connection, directory: Inode, parts: tuple[str, ...]
+) -> list[tuple[tuple[str, ...], Inode]] | None:
     """The directories below, deepest first, if there is nothing else; None if there is."""
     below: list[tuple[tuple[str, ...], Inode]] = []
     for name, ino in db.execute("SELECT name, ino FROM fs_dentry WHERE parent_ino = ?", (directory.ino,)).fetchall():

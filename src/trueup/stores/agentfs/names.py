@@ -62,9 +62,7 @@ def value_name(key: Key) -> str:
 def problem(key: Key) -> str | None:
     """Why an AgentFS database cannot hold this key; None if it can."""
     parts = key.removesuffix("/").split("/")
-    if "" in parts:
-        return "empty name component"
-    if "." in parts or ".." in parts:
+    if not {"", ".", ".."}.isdisjoint(parts):
         return "would leave the root"
     if "\0" in key:
         return "NUL in the name"

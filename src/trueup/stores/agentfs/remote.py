@@ -1,4 +1,4 @@
-"""The remote of an agent: seen in a pristine copy of it, changed by transactions that are refused if it has moved on."""
+"""The remote of an agent: seen in a pristine copy, changed by transactions that are refused if it has moved on."""
 
 from __future__ import annotations
 

@@ -12,30 +12,32 @@ CHUNK_BYTES = 4096
 DIRECTORY_MODE = 0o040755
 VERSION = "0.4"
 
-TABLES = (
-    "CREATE TABLE IF NOT EXISTS fs_config (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS fs_inode ("
-    "ino INTEGER PRIMARY KEY AUTOINCREMENT, mode INTEGER NOT NULL, nlink INTEGER NOT NULL DEFAULT 0, "
-    "uid INTEGER NOT NULL DEFAULT 0, gid INTEGER NOT NULL DEFAULT 0, size INTEGER NOT NULL DEFAULT 0, "
-    "atime INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, rdev INTEGER NOT NULL DEFAULT 0, "
-    "atime_nsec INTEGER NOT NULL DEFAULT 0, mtime_nsec INTEGER NOT NULL DEFAULT 0, "
-    "ctime_nsec INTEGER NOT NULL DEFAULT 0)",
-    "CREATE TABLE IF NOT EXISTS fs_dentry ("
-    "id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, parent_ino INTEGER NOT NULL, ino INTEGER NOT NULL, "
-    "UNIQUE(parent_ino, name))",
-    "CREATE INDEX IF NOT EXISTS idx_fs_dentry_parent ON fs_dentry(parent_ino, name)",
-    "CREATE TABLE IF NOT EXISTS fs_data ("
-    "ino INTEGER NOT NULL, chunk_index INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (ino, chunk_index))",
-    "CREATE TABLE IF NOT EXISTS fs_symlink (ino INTEGER PRIMARY KEY, target TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS kv_store (key TEXT PRIMARY KEY, value TEXT NOT NULL, "
-    "created_at INTEGER DEFAULT (unixepoch()), updated_at INTEGER DEFAULT (unixepoch()))",
-    "CREATE INDEX IF NOT EXISTS idx_kv_store_created_at ON kv_store(created_at)",
-    "CREATE TABLE IF NOT EXISTS tool_calls ("
-    "id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, parameters TEXT, result TEXT, error TEXT, "
-    "status TEXT NOT NULL DEFAULT 'pending', started_at INTEGER NOT NULL, completed_at INTEGER, duration_ms INTEGER)",
-    "CREATE INDEX IF NOT EXISTS idx_tool_calls_name ON tool_calls(name)",
-    "CREATE INDEX IF NOT EXISTS idx_tool_calls_started_at ON tool_calls(started_at)",
-)
+_SCRIPT = """
+CREATE TABLE IF NOT EXISTS fs_config (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS fs_inode (
+    ino INTEGER PRIMARY KEY AUTOINCREMENT, mode INTEGER NOT NULL, nlink INTEGER NOT NULL DEFAULT 0,
+    uid INTEGER NOT NULL DEFAULT 0, gid INTEGER NOT NULL DEFAULT 0, size INTEGER NOT NULL DEFAULT 0,
+    atime INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, rdev INTEGER NOT NULL DEFAULT 0,
+    atime_nsec INTEGER NOT NULL DEFAULT 0, mtime_nsec INTEGER NOT NULL DEFAULT 0,
+    ctime_nsec INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS fs_dentry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, parent_ino INTEGER NOT NULL, ino INTEGER NOT NULL,
+    UNIQUE(parent_ino, name));
+CREATE INDEX IF NOT EXISTS idx_fs_dentry_parent ON fs_dentry(parent_ino, name);
+CREATE TABLE IF NOT EXISTS fs_data (
+    ino INTEGER NOT NULL, chunk_index INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (ino, chunk_index));
+CREATE TABLE IF NOT EXISTS fs_symlink (ino INTEGER PRIMARY KEY, target TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS kv_store (
+    key TEXT PRIMARY KEY, value TEXT NOT NULL,
+    created_at INTEGER DEFAULT (unixepoch()), updated_at INTEGER DEFAULT (unixepoch()));
+CREATE INDEX IF NOT EXISTS idx_kv_store_created_at ON kv_store(created_at);
+CREATE TABLE IF NOT EXISTS tool_calls (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, parameters TEXT, result TEXT, error TEXT,
+    status TEXT NOT NULL DEFAULT 'pending', started_at INTEGER NOT NULL, completed_at INTEGER, duration_ms INTEGER);
+CREATE INDEX IF NOT EXISTS idx_tool_calls_name ON tool_calls(name);
+CREATE INDEX IF NOT EXISTS idx_tool_calls_started_at ON tool_calls(started_at)
+"""
+TABLES = tuple(statement.strip() for statement in _SCRIPT.split(";"))
 
 NAMES = frozenset({"fs_config", "fs_inode", "fs_dentry", "fs_data", "fs_symlink", "kv_store", "tool_calls"})
 
@@ -75,7 +77,9 @@ def is_begun(db: sqlite3.Connection, where: str) -> bool:
         return False
     if missing := NAMES - ours:
         raise StoreError(
-            f"{where} is not a whole AgentFS", why=f"it has no table {min(missing)}", attempt="open it with the AgentFS SDK"
+            f"{where} is not a whole AgentFS",
+            why=f"it has no table {min(missing)}",
+            attempt="open it with the AgentFS SDK",
         )
     columns = {row[1] for row in db.execute("PRAGMA table_info(fs_inode)")}
     if not {"mtime_nsec", "rdev"} <= columns:

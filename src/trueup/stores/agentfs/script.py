@@ -20,6 +20,8 @@ GUARD = "fs_config.value"
 TOGETHER = 16
 """Chunks in one statement."""
 
+_TIMED = "mode, nlink, atime, mtime, ctime, atime_nsec, mtime_nsec, ctime_nsec"
+_CHANGED = "mtime = ?, mtime_nsec = ?, ctime = ?, ctime_nsec = ?"
 _FRESH = "(SELECT seq FROM sqlite_sequence WHERE name = 'fs_inode')"
 """The inode that was made last: within a transaction, ours."""
 
@@ -98,9 +100,7 @@ def guards(found: Found, samples: Sequence[tuple[int, bytes]]) -> list[Statement
     ]
     if found.sort is Sort.LINK and found.data is not None:
         statements.append(
-            must(
-                "EXISTS (SELECT 1 FROM fs_symlink WHERE ino = ? AND CAST(target AS BLOB) = ?)", node.ino, found.data
-            )
+            must("EXISTS (SELECT 1 FROM fs_symlink WHERE ino = ? AND CAST(target AS BLOB) = ?)", node.ino, found.data)
         )
     return statements
 
@@ -121,8 +121,7 @@ def directories(parts: Sequence[str], moment: Moment) -> list[Statement]:
         above, above_values = place(parts[: n - 1])
         statements.append(
             (
-                "INSERT INTO fs_inode (mode, nlink, atime, mtime, ctime, atime_nsec, mtime_nsec, ctime_nsec) "
-                f"SELECT ?, 1, ?, ?, ?, ?, ?, ? WHERE {absent}",
+                f"INSERT INTO fs_inode ({_TIMED}) SELECT ?, 1, ?, ?, ?, ?, ?, ? WHERE {absent}",
                 (DIRECTORY_MODE, *[seconds] * 3, *[nanoseconds] * 3, *values),
             )
         )
@@ -161,7 +160,9 @@ def create(parts: Sequence[str], body: Body, moment: Moment) -> list[Statement]:
     above, above_values = place(parts[:-1])
     if body.sort is Sort.SAME:
         first, first_values = place(body.to)
-        statements.append(must(f"EXISTS (SELECT 1 FROM fs_inode WHERE ino = {first} AND (mode & 61440) = 32768)", *first_values))
+        statements.append(
+            must(f"EXISTS (SELECT 1 FROM fs_inode WHERE ino = {first} AND (mode & 61440) = 32768)", *first_values)
+        )
         statements.append(
             (
                 f"INSERT INTO fs_dentry (name, parent_ino, ino) SELECT ?, {above}, {first}",
@@ -174,9 +175,8 @@ def create(parts: Sequence[str], body: Body, moment: Moment) -> list[Statement]:
     now, now_nsec = moment.times
     statements.append(
         (
-            "INSERT INTO fs_inode (mode, nlink, size, atime, mtime, ctime, atime_nsec, mtime_nsec, ctime_nsec) "
-            "VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?)",
-            (_type_and_mode(body, None), len(body.data), now, seconds, now, now_nsec, nanoseconds, now_nsec),
+            f"INSERT INTO fs_inode ({_TIMED}, size) VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?)",
+            (_type_and_mode(body, None), now, seconds, now, now_nsec, nanoseconds, now_nsec, len(body.data)),
         )
     )
     statements.append(
@@ -202,7 +202,7 @@ def replace(found: Found, body: Body, moment: Moment) -> list[Statement]:
         ("DELETE FROM fs_data WHERE ino = ?", (node.ino,)),
         *_chunks("?", (node.ino,), body.data, moment.chunk),
         (
-            "UPDATE fs_inode SET mode = ?, size = ?, mtime = ?, mtime_nsec = ?, ctime = ?, ctime_nsec = ? WHERE ino = ?",
+            f"UPDATE fs_inode SET mode = ?, size = ?, {_CHANGED} WHERE ino = ?",
             (_type_and_mode(body, node), len(body.data), seconds, nanoseconds, now, now_nsec, node.ino),
         ),
     ]
@@ -254,7 +254,7 @@ def _unlink(parts: Sequence[str], ino: int, links: int) -> list[Statement]:
     if links > 1:
         return [*statements, ("UPDATE fs_inode SET nlink = nlink - 1 WHERE ino = ?", (ino,))]
     gone = ("fs_data", "fs_symlink", "fs_inode")
-    return [*statements, *((f"DELETE FROM {table} WHERE ino = ?", (ino,)) for table in gone)]  # noqa: S608  # own names
+    return [*statements, *((f"DELETE FROM {table} WHERE ino = ?", (ino,)) for table in gone)]  # own names
 
 
 def _chunks(ino: str, values: tuple[Value, ...], data: bytes, size: int) -> Iterator[Statement]:
@@ -263,10 +263,10 @@ def _chunks(ino: str, values: tuple[Value, ...], data: bytes, size: int) -> Iter
         some = pieces[start : start + TOGETHER]
         rows = ", ".join([f"({ino}, ?, ?)"] * len(some))
         arguments = tuple(value for piece in some for value in (*values, *piece))
-        yield f"INSERT INTO fs_data (ino, chunk_index, data) VALUES {rows}", arguments  # noqa: S608  # own text
+        yield f"INSERT INTO fs_data (ino, chunk_index, data) VALUES {rows}", arguments  # own text
 
 
-# -- key-value pairs and tool calls --------------------------------------------------------------------------------------
+# -- key-value pairs and tool calls ------------------------------------------------------------------------------------
 
 
 def put_value(name: str, value: str, found: Found | None, modified_ns: int, moment: Moment) -> list[Statement]:
@@ -291,7 +291,7 @@ def rename_value(name: str, new: str) -> list[Statement]:
 def add_call(fields: tuple[Value, ...], nth: int) -> list[Statement]:
     """Add the n-th of equal calls."""
     columns, marks = ", ".join(CALL_FIELDS), ", ".join("?" * len(CALL_FIELDS))
-    insert = f"INSERT INTO tool_calls ({columns}) VALUES ({marks})"  # noqa: S608  # own names
+    insert = f"INSERT INTO tool_calls ({columns}) VALUES ({marks})"  # own names
     return [must(f"(SELECT count(*) FROM tool_calls WHERE {_ALIKE}) = ?", *fields, nth - 1), (insert, fields)]
 
 
@@ -299,7 +299,7 @@ def remove_call(fields: tuple[Value, ...], times: int) -> list[Statement]:
     """Remove one of so many equal calls."""
     return [
         must(f"(SELECT count(*) FROM tool_calls WHERE {_ALIKE}) = ?", *fields, times),
-        (f"DELETE FROM tool_calls WHERE id = (SELECT max(id) FROM tool_calls WHERE {_ALIKE})", fields),  # noqa: S608
+        (f"DELETE FROM tool_calls WHERE id = (SELECT max(id) FROM tool_calls WHERE {_ALIKE})", fields),
     ]
 
 

@@ -31,7 +31,7 @@ def main() -> None:
     """Do what stdin asks for: ``do`` (pull, push, checkpoint, stats), ``path``, ``url``, ``seconds``."""
     request = json.load(sys.stdin)
     try:
-        answer = {"ok": _done(request)}
+        answer: dict[str, Any] = {"ok": _done(request)}
     except Exception as error:  # noqa: BLE001  # the edge of a process
         answer = {"error": f"{type(error).__name__}: {error}"}
     sys.stdout.write(json.dumps(answer))
