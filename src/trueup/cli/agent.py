@@ -308,20 +308,23 @@ def backup(session: Session, *, remote: str, to: Path) -> int:
 
 
 @click.command("agent", cls=Command)
-@click.argument("name", required=False)
+@click.argument("name", metavar="[ID_OR_PATH]", required=False)
+@click.option("--remote-url", metavar="URL", help="The remote of an agent that no file configures.")
 @syncing
 @pass_session
-def sync_agent(session: Session, *, name: str | None, policy: dict[str, Any], wanted: Wanted) -> int:
-    """Bring a configured agent's database and its remote into agreement.
+def sync_agent(
+    session: Session, *, name: str | None, remote_url: str | None, policy: dict[str, Any], wanted: Wanted
+) -> int:
+    """Bring an agent's database and its remote into agreement: `trueup agent sync`, under the other name.
 
     \b
     Examples:
       trueup sync agent helper
       trueup sync agent helper --dry-run
 
-    Nobody is asked as long as nothing is deleted. `trueup agent sync` does the same for agents that no file configures.
+    Without a name the only agent that is configured is meant. Nobody is asked as long as nothing is deleted.
     """
-    return _run(session, name, None, policy, wanted, None)
+    return _run(session, name, remote_url, policy, wanted, None)
 
 
 def _run(
@@ -338,6 +341,7 @@ def _run(
         chosen = Chosen(spec, Words(_typed(name or spec.name, remote_url)))
         every = _both(select, wanted.selector)
         if wanted.dry_run:
+            chosen = replace(chosen, words=replace(chosen.words, next=f"next: trueup agent sync {chosen.words.target}"))
             code, report = await rehearse(runner, chosen, wanted)
             finish(session, "agent_sync", dry_run=True, rounds=[report], exit_code=code)
             return code
@@ -395,7 +399,7 @@ def _only(runner: Runner) -> Agents:
 
 
 def _typed(name: str, remote_url: str | None) -> str:
-    return quote(name) if remote_url is None else f"agent {quote(name)} --remote-url {quote(remote_url)}"
+    return quote(name) if remote_url is None else f"{quote(name)} --remote-url {quote(remote_url)}"
 
 
 def _said(session: Session, document: str, text: str, **fields: Any) -> int:

@@ -11,7 +11,7 @@ from trueup.core.errors import PreconditionFailed, StoreError
 from trueup.core.model import Key, Token, is_directory, parents
 from trueup.protocols import Effect, Move, Opening, Put, Remove, Written
 from trueup.stores.agentfs import changes, look
-from trueup.stores.agentfs.base import AgentStore
+from trueup.stores.agentfs.base import MARKER, AgentStore
 from trueup.stores.agentfs.beside import Beside
 from trueup.stores.agentfs.hrana import ambiguous
 from trueup.stores.agentfs.mirror import Mirror
@@ -38,6 +38,8 @@ class RemoteAgent(AgentStore):
         """The directories above."""
         self._pulled = False
         self._gate = threading.Lock()
+        self._identity: str | None = None
+        """The marker, once it was set: the copy does not have it yet."""
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -89,6 +91,17 @@ class RemoteAgent(AgentStore):
             names |= _around(_keys(effect)) if is_directory(_keys(effect)[0]) else set(_keys(effect))
         return answers + self._together([(_planned(one), _keys(one)) for one in together])
 
+    def _set_marker(self, identity: str) -> str:
+        if (there := self._marker()) is not None:
+            return there
+        self.carry_out(changes.mark(MARKER, identity), [])
+        with self.mirror.remote() as remote:
+            self._identity = remote.value("SELECT value FROM fs_config WHERE key = ?", MARKER)
+        return self._identity or identity
+
+    def _marker(self) -> str | None:
+        return self._identity or super()._marker()
+
     def _is_stale(self, keys: Sequence[Key]) -> bool:
         """Whether what was written since may show where these are."""
         return not self._disturbed.isdisjoint(keys) or not self._touched.isdisjoint(_around(keys))
@@ -99,12 +112,13 @@ class RemoteAgent(AgentStore):
         """Several changes, each a transaction, in one request."""
         with self._gate:
             touching = [key for _, keys in wanted for key in keys]
-            if not self._pulled or not touching or self._is_stale(touching):
+            if not self._pulled or self._is_stale(touching):
                 self._pull()
         answers: list[Written | StoreError] = []
         due: list[tuple[int, changes.Change, str | None]] = []
         plans = [_prepared(prepare) for prepare, _ in wanted]  # sources are read before the copy is locked
         with self.mirror.open() as db:
+            begun = db is not None
             for n, plan in enumerate(plans):
                 try:
                     if isinstance(plan, StoreError):
@@ -119,7 +133,7 @@ class RemoteAgent(AgentStore):
         if due:
             self._touched.update(touching)
             self._disturbed.update(above for key in touching for above in parents(key))
-            self._pulled = self._pulled and bool(touching)
+            self._pulled = self._pulled and begun
             self._send(due, answers)
         return answers
 
