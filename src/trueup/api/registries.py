@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from functools import partial
 from pathlib import Path
 
+from trueup.core.audit import Method
 from trueup.core.errors import Corrupt, StoreError, UsageError
 from trueup.core.model import Damaged, Entry, Key, Shown, Side, Unknown
 from trueup.core.plan import Step
@@ -51,13 +51,13 @@ def _open_policies(spec: Policies, path: Path, opening: Opening, state: State, a
     disk = WeightsStore(str(root), opening, _paths_of(record))
     engine = DockerStore(spec.docker, _images_of(record), opening, labelled=False)
     stores = {policies.RECORD: record, policies.DISK: disk, policies.ENGINE: engine}
-    complete = partial(_verified, disk, Digests(opening.remember), spec.only)
-    audit = Audit(
-        policies.method(adopt=spec.adopt, path_of=lambda name, version: str(root / name / version)),
-        policies.RECORD,
-        complete,
-    )
-    return _job(spec, stores, audit, engine, state, ambient)
+    method = policies.method(adopt=spec.adopt, path_of=lambda name, version: str(root / name / version))
+    digests = Digests(opening.remember)
+
+    async def closer(job: Job, sights: Sights) -> tuple[Sights, Method]:
+        return (await _verified(disk, digests, spec.only, job, sights) if job.verify else sights), method
+
+    return _job(spec, stores, Audit(method, policies.RECORD, closer), engine, state, ambient)
 
 
 def _open_environments(spec: Environments, path: Path, opening: Opening, state: State, ambient: Ambient) -> Job:
@@ -177,9 +177,7 @@ class Digests(MutableMapping[FileId, str]):
 
 
 async def _verified(disk: WeightsStore, digests: Digests, only: tuple[Key, ...], job: Job, sights: Sights) -> Sights:
-    """Where the run verifies: read the weights to the end, and say what is not what it was before."""
-    if not job.verify:
-        return sights
+    """Read the weights to the end, and say what is not what it was before."""
     found = dict(sights[policies.DISK])
     done = 0
 
