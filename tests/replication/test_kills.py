@@ -39,6 +39,8 @@ def server(path: Path, point: str = "", count: int = 0) -> Iterator[Remote]:
             process.wait(30)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_whatever_it_is_killed_at_nothing_is_lost_and_all_agree(tmp_path: Path) -> None:
     """One life of a database, with a death in every round; the dice are always the same."""
     team, dice = tmp_path / "team.db", random.Random(9)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import suppress
-from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple
 
 import anyio
 from anyio import to_thread
@@ -77,7 +77,7 @@ class Replication:
         begin = not self._databases.exists(name) and answers.may_create(asked)
         return self._databases.get(name, begin=begin)
 
-    async def _thread(self, function: Callable[[Unpack[Args]], T], *args: Unpack[Args]) -> T:
+    async def _thread(self, function: Callable[[*Args], T], *args: *Args) -> T:
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(_THREADS)  # belongs to the loop that runs now
         return await to_thread.run_sync(function, *args, limiter=self._threads)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -288,7 +289,13 @@ class Database:
         }
 
     def _checkpoint(self) -> None:
-        busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        """Copy the log into the file, unless somebody is reading or there is no room: then it stays, and is read."""
+        try:
+            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            return
         if not busy:
             self._files.in_log = {}
             self._note(replace(self._state, stamp=self._files.stamp()))
