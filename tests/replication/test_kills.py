@@ -117,6 +117,7 @@ def image(folder: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) 
         patched.setattr(owner, name, _die)
         with pytest.raises(_Killed):
             run(database, "BEGIN", "UPDATE t SET text = zeroblob(4500) WHERE id % 3 = 0", "COMMIT")
+            database.tidy()
         left = folder / "left"
         left.mkdir()
         for path in folder.glob("team.db*"):
