@@ -2,7 +2,7 @@
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import turso.sync
+
+from trueup.replication import Refused
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,20 @@ def ask(
         sent = {"Authorization": f"Bearer {remote.token}"} | dict(headers or {})
         connection.request(method, address.path + path, body, sent)
         response = connection.getresponse()
-        return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, response.read())
+        return Answer(
+            response.status, {name.lower(): value for name, value in response.headers.items()}, response.read()
+        )
     finally:
         connection.close()
+
+
+def status_of(function: Callable[..., object], *args: object) -> int:
+    """200, or why it was refused."""
+    try:
+        function(*args)
+    except Refused as refused:
+        return refused.status
+    return 200
 
 
 def pipeline(*statements: str, **more: object) -> bytes:

@@ -310,6 +310,7 @@ def test_while_another_program_reads_all_goes_on(tmp_path: Path, database: Datab
         assert reader.execute("SELECT count(*) FROM t").fetchall() == [(98,)]
         run(database, "DELETE FROM t WHERE id = 3")
     third = run(database, "DELETE FROM t WHERE id = 4")
+    database.tidy()
     assert (tmp_path / "team.db-wal").stat().st_size == 0
     assert content(tmp_path / "copy.db", (tmp_path / "team.db").read_bytes()) == [(96,)]
     changed = pulled(database, client_revision=first)

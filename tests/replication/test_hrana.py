@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.replication.clients import status_of
 
 from trueup.replication import hrana
 from trueup.replication.limits import Limits
@@ -191,7 +192,8 @@ def test_an_error_says_what_and_the_rest_goes_on(connection: sqlite3.Connection)
 
 
 @pytest.mark.parametrize(
-    "sql", ["SELECT ?", "SELECT 1, ?, ?", "", "SELECT\0 1", "SELECT zeroblob(999999999)", "SELECT abs(-9223372036854775808)"]
+    "sql",
+    ["SELECT ?", "SELECT 1, ?, ?", "", "SELECT\0 1", "SELECT zeroblob(999999999)", "SELECT abs(-9223372036854775808)"],
 )
 def test_no_statement_breaks_the_pipeline(connection: sqlite3.Connection, sql: str) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
@@ -217,7 +219,9 @@ MALFORMED: dict[str, Any] = {
     "no steps": {"requests": [{"type": "batch", "batch": {}}]},
     "step no object": {"requests": [{"type": "batch", "batch": {"steps": [1]}}]},
     "step of the future": {
-        "requests": [{"type": "batch", "batch": {"steps": [{"stmt": STATEMENT, "condition": {"type": "ok", "step": 0}}]}}]
+        "requests": [
+            {"type": "batch", "batch": {"steps": [{"stmt": STATEMENT, "condition": {"type": "ok", "step": 0}}]}}
+        ]
     },
     "another condition": {
         "requests": [{"type": "batch", "batch": {"steps": [{"stmt": STATEMENT, "condition": {"type": "maybe"}}]}}]
@@ -270,9 +274,11 @@ def test_conditions_nested_without_end_are_refused() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["execute", "batch", "ok"]),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(["requests", "type", "stmt", "sql", "args", "batch", "steps", "condition", "value"]), inner
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["requests", "type", "stmt", "sql", "args", "batch", "steps", "condition", "value"]), inner
+        )
     ),
 )
 
@@ -280,10 +286,7 @@ JSON = st.recursive(
 @given(JSON)
 def test_any_json_is_a_pipeline_or_refused(document: object) -> None:
     for body in (document, {"requests": [document]}, {"requests": [{"type": "execute", "stmt": document}]}):
-        try:
-            hrana.parse(json.dumps(body).encode())
-        except Refused as refused:
-            assert refused.status == 400
+        assert status_of(hrana.parse, json.dumps(body).encode()) in (200, 400)
 
 
 # -- limits and guards -----------------------------------------------------------------------------------------------
@@ -291,9 +294,7 @@ def test_any_json_is_a_pipeline_or_refused(document: object) -> None:
 
 def test_a_statement_without_end_is_stopped(connection: sqlite3.Connection) -> None:
     forever = "WITH RECURSIVE n(v) AS (SELECT 1 UNION ALL SELECT v + 1 FROM n) SELECT count(*) FROM n"
-    stopped, fine = run(
-        connection, execute(forever), execute("SELECT 1"), limits=Limits(statement_seconds=0.0)
-    )
+    stopped, fine = run(connection, execute(forever), execute("SELECT 1"), limits=Limits(statement_seconds=0.0))
     assert "took longer than 0 s" in stopped["error"]["message"]
     assert fine["type"] == "ok"
 

@@ -54,7 +54,7 @@ def revision(remote: Remote) -> str:
     return found
 
 
-# -- what is asked for and answered -------------------------------------------------------------------------------------
+# -- what is asked for and answered ----------------------------------------------------------------------------------
 
 
 def test_two_clients_meet(tmp_path: Path, team: Remote) -> None:
@@ -257,7 +257,21 @@ def test_names_are_databases_of_their_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["..", ".", "%2e%2e", "..%2f..%2fetc", "%2fetc%2fpasswd", "a%2fb", "a%00b", ".hidden", "-wal", "", "a" * 101, "%c3%a9", "a%0a"],
+    [
+        "..",
+        ".",
+        "%2e%2e",
+        "..%2f..%2fetc",
+        "%2fetc%2fpasswd",
+        "a%2fb",
+        "a%00b",
+        ".hidden",
+        "-wal",
+        "",
+        "a" * 101,
+        "%c3%a9",
+        "a%0a",
+    ],
 )
 def test_a_name_never_leaves_the_folder(tmp_path: Path, name: str) -> None:
     with mounted(tmp_path / "served") as remote:

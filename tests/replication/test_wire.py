@@ -6,6 +6,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.replication.clients import status_of
 
 from trueup.replication.refused import Refused
 from trueup.replication.wire import PullRequest, header, page_head, parse_bitmap, parse_pull, varint
@@ -55,10 +56,7 @@ def test_what_is_malformed_or_not_spoken_is_refused(body: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_request_or_refused(body: bytes) -> None:
-    try:
-        assert isinstance(parse_pull(body), PullRequest)
-    except Refused as refused:
-        assert refused.status == 400
+    assert status_of(parse_pull, body) in (200, 400)
 
 
 def test_an_answer_has_the_fields_of_the_protocol() -> None:
@@ -76,23 +74,7 @@ def bitmap(values: set[int], *, runs: bool) -> bytes:
     for value in sorted(values):
         parts.setdefault(value >> 16, []).append(value & 0xFFFF)
     heads = b"".join(struct.pack("<HH", key, len(lows) - 1) for key, lows in parts.items())
-    bodies = []
-    for lows in parts.values():
-        if runs:
-            spans: list[list[int]] = []
-            for low in lows:
-                if spans and spans[-1][0] + spans[-1][1] + 1 == low:
-                    spans[-1][1] += 1
-                else:
-                    spans.append([low, 0])
-            bodies.append(struct.pack("<H", len(spans)) + b"".join(struct.pack("<HH", *span) for span in spans))
-        elif len(lows) <= 4096:
-            bodies.append(struct.pack(f"<{len(lows)}H", *lows))
-        else:
-            bits = bytearray(8192)
-            for low in lows:
-                bits[low // 8] |= 1 << low % 8
-            bodies.append(bytes(bits))
+    bodies = [spans(lows) if runs else bits(lows) if len(lows) > 4096 else shorts(lows) for lows in parts.values()]
     if runs:
         front = struct.pack("<HH", 12347, len(parts) - 1) + b"\xff" * ((len(parts) + 7) // 8)
     else:
@@ -104,6 +86,27 @@ def bitmap(values: set[int], *, runs: bool) -> bytes:
             offsets += struct.pack("<I", at)
             at += len(body)
     return front + heads + offsets + b"".join(bodies)
+
+
+def spans(lows: list[int]) -> bytes:
+    found: list[list[int]] = []
+    for low in lows:
+        if found and found[-1][0] + found[-1][1] + 1 == low:
+            found[-1][1] += 1
+        else:
+            found.append([low, 0])
+    return struct.pack("<H", len(found)) + b"".join(struct.pack("<HH", *span) for span in found)
+
+
+def bits(lows: list[int]) -> bytes:
+    found = bytearray(8192)
+    for low in lows:
+        found[low // 8] |= 1 << low % 8
+    return bytes(found)
+
+
+def shorts(lows: list[int]) -> bytes:
+    return struct.pack(f"<{len(lows)}H", *lows)
 
 
 SETS = {
@@ -119,7 +122,7 @@ SETS = {
 
 @pytest.mark.parametrize("runs", [False, True], ids=["plain", "runs"])
 @pytest.mark.parametrize("name", SETS)
-def test_a_bitmap_is_read(name: str, runs: bool) -> None:  # noqa: FBT001
+def test_a_bitmap_is_read(name: str, runs: bool) -> None:
     values = SETS[name]
     raw = bitmap(values, runs=runs)
     assert parse_bitmap(raw, 1 << 32) == sorted(values)
@@ -137,7 +140,7 @@ def test_what_is_not_below_is_never_made() -> None:
 
 
 @pytest.mark.parametrize("runs", [False, True], ids=["plain", "runs"])
-def test_a_bitmap_that_is_cut_off_is_refused(runs: bool) -> None:  # noqa: FBT001
+def test_a_bitmap_that_is_cut_off_is_refused(runs: bool) -> None:
     raw = bitmap({1, 2, 70_000}, runs=runs)
     for size in range(len(raw)):
         with pytest.raises(Refused):
@@ -152,9 +155,7 @@ def test_a_bitmap_out_of_order_is_refused() -> None:
 
 @given(st.binary(max_size=300), st.sampled_from([b"", struct.pack("<I", 12346), struct.pack("<H", 12347)]))
 def test_any_bytes_are_a_bitmap_or_refused(raw: bytes, cookie: bytes) -> None:
-    try:
-        found = parse_bitmap(cookie + raw, 1000)
-        assert found == sorted(set(found))
-        assert all(0 <= value < 1000 for value in found)
-    except Refused as refused:
-        assert refused.status == 400
+    found: list[int] = []
+    assert status_of(lambda: found.extend(parse_bitmap(cookie + raw, 1000))) in (200, 400)
+    assert found == sorted(set(found))
+    assert all(0 <= value < 1000 for value in found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -109,6 +110,13 @@ def reply(database: Database, asked: Asked) -> Reply:
             revision, pages = database.at
             about = json.dumps({"revision": revision, "pages": pages}).encode()
             return Reply(200, "application/json", about, {REVISION_HEADER: revision})
+
+
+def tidy(database: Database, asked: Asked) -> None:
+    """What is left to do after the answer was sent. If it fails, the next request does it, or says why not."""
+    if asked.path == PIPELINE:
+        with suppress(Refused):
+            database.tidy()
 
 
 def refusal(refused: Refused) -> Reply:

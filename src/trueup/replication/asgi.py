@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import suppress
-from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple
 
 import anyio
 from anyio import to_thread
@@ -54,14 +54,16 @@ class Replication:
         if scope["type"] != "http":
             raise NotImplementedError(f"the remote does not speak {scope['type']}")
         try:
-            answer = await self._answer(scope, receive)
+            database, asked = await self._understood(scope, receive)
         except Refused as refused:
-            answer = answers.refusal(refused)
+            await self._send(answers.refusal(refused), send)
         except _Gone:
             return
-        await self._send(answer, send)
+        else:
+            await self._send(await self._answer(database, asked), send)
+            await self._thread(answers.tidy, database, asked)
 
-    async def _answer(self, scope: Message, receive: Receive) -> Reply:
+    async def _understood(self, scope: Message, receive: Receive) -> tuple[Database, Asked]:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         name, path = _below(scope)
         if not await self._verify(answers.bearer(headers.get("authorization")), name):
@@ -69,15 +71,20 @@ class Replication:
         answers.check(scope["method"], path)
         body = await self._body(headers, receive)
         asked = Asked(scope["method"], path, body, headers.get(answers.CONDITION_HEADER.lower()))
-        database = await self._thread(self._database, name, asked)
-        await _patiently(database, asked)
-        return await self._thread(answers.reply, database, asked)
+        return await self._thread(self._database, name, asked), asked
+
+    async def _answer(self, database: Database, asked: Asked) -> Reply:
+        try:
+            await _patiently(database, asked)
+            return await self._thread(answers.reply, database, asked)
+        except Refused as refused:
+            return answers.refusal(refused)
 
     def _database(self, name: str, asked: Asked) -> Database:
         begin = not self._databases.exists(name) and answers.may_create(asked)
         return self._databases.get(name, begin=begin)
 
-    async def _thread(self, function: Callable[[Unpack[Args]], T], *args: Unpack[Args]) -> T:
+    async def _thread(self, function: Callable[[*Args], T], *args: *Args) -> T:
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(_THREADS)  # belongs to the loop that runs now
         return await to_thread.run_sync(function, *args, limiter=self._threads)

@@ -3,7 +3,7 @@
 The order of a pipeline, which survives being killed between any two steps::
 
     1. SQLite commits into its write-ahead log.
-    2. The pages of the new frames are recorded under a new revision, durably.
+    2. The pages of the new frames are recorded under a new revision, durably. The client is answered.
     3. The log is copied into the file, and emptied.
     4. What the file looks like then is noted.
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -78,7 +79,8 @@ class Database:
             if self._closed:
                 return
             self._closed = True
-            self._stack.close()
+            with self._stack, contextlib.suppress(Refused), disk_faults():  # what fails now is done when it is opened
+                self._settle()
         self._announce()
 
     @property
@@ -132,11 +134,20 @@ class Database:
                     answer = hrana.Session(self._connection, self._limits).run(requests)
                 finally:
                     self._settled = False
-                    self._settle()
+                    self._record()
                 return self._state.revision, answer
         finally:
             if self._state.number != before.number:
                 self._announce()
+
+    def tidy(self) -> None:
+        """Do what a pipeline has left for later: after its answer is sent, or else before the next request.
+
+        Raises:
+            Refused: If the disk fails.
+        """
+        with self._held():
+            pass
 
     def _expect(self, revision: str | None) -> None:
         now = self._state.revision
@@ -246,20 +257,21 @@ class Database:
 
     def _settle(self) -> None:
         """Take the records and the file to what SQLite has committed; again from the start if it was interrupted."""
-        index = frames.read_index(self._files.shared)
-        if index.frames == 0:
+        if self._record():
+            self._checkpoint()
+        else:
             self._files.in_log = {}
             if self._state.number == 0:
                 self._begin(replace(self._state, number=1, pages=self._files.pages(), stamp=self._files.stamp()))
             elif self._state.stamp is None:
                 self._note(replace(self._state, stamp=self._files.stamp()))
-        else:
-            self._record(index)
-            self._checkpoint()
         self._settled = True
 
-    def _record(self, index: frames.Index) -> None:
-        """Give the frames that are not recorded yet a revision of their own."""
+    def _record(self) -> bool:
+        """Give the frames that are not recorded yet a revision of their own; whether the log has any frames."""
+        index = frames.read_index(self._files.shared)
+        if not index.frames:
+            return False
         recorded = self._state.frames if index.salt == self._state.salt else 0
         if not recorded:
             self._files.in_log = {}  # the log began anew, as all of the one before was in the file
@@ -277,6 +289,7 @@ class Database:
             if old:
                 self._revisions.trim(self._limits.history_bytes)
         self._files.in_log |= changed
+        return True
 
     def _old_content(self, changed: dict[int, int]) -> dict[int, bytes]:
         """Of pages that are about to be lost, and of which a revision consists that somebody has a part of."""
@@ -288,7 +301,13 @@ class Database:
         }
 
     def _checkpoint(self) -> None:
-        busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        """Copy the log into the file, unless somebody is reading or there is no room: then it stays, and is read."""
+        try:
+            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            return
         if not busy:
             self._files.in_log = {}
             self._note(replace(self._state, stamp=self._files.stamp()))

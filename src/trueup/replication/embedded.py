@@ -135,12 +135,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         try:
-            reply = self._reply()
+            asked = self._asked()
         except Refused as refused:
-            reply = answers.refusal(refused)
-        self._send(reply)
+            self._send(answers.refusal(refused))
+            return
+        self._send(self._reply(asked))
+        answers.tidy(self.server.database, asked)
 
-    def _reply(self) -> Reply:
+    def _asked(self) -> Asked:
         try:
             if not self.server.is_token(answers.bearer(self.headers.get("Authorization"))):
                 raise answers.unauthorized()
@@ -153,9 +155,14 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(size)
         if len(body) < size:
             raise ConnectionResetError
-        asked = Asked(self.command, path, body, self.headers.get(answers.CONDITION_HEADER))
-        self._wait(asked)
-        return answers.reply(self.server.database, asked)
+        return Asked(self.command, path, body, self.headers.get(answers.CONDITION_HEADER))
+
+    def _reply(self, asked: Asked) -> Reply:
+        try:
+            self._wait(asked)
+            return answers.reply(self.server.database, asked)
+        except Refused as refused:
+            return answers.refusal(refused)
 
     def _length(self, most: int) -> int:
         return answers.length(self.headers.get("Content-Length"), most)

@@ -126,8 +126,12 @@ def spooled(parts: Iterable[bytes | memoryview], memory_bytes: int) -> Body:
     return Body(spool, size)
 
 
-def messages(pages: Iterable[tuple[int, memoryview | bytes]]) -> Iterator[bytes | memoryview]:
-    """Each page as a message."""
+def messages(pages: Iterable[tuple[int, memoryview | bytes]]) -> Iterator[bytes]:
+    """Each page as a message; many of them at once."""
+    parts: list[bytes | memoryview] = []
     for number, content in pages:
-        yield page_head(number)
-        yield content
+        parts += (page_head(number), content)
+        if len(parts) >= 2 * _AT_ONCE:
+            yield b"".join(parts)
+            parts.clear()
+    yield b"".join(parts)
