@@ -74,7 +74,7 @@ def tursodb_program() -> Path:
     """
     found = sorted((Path(__file__).parents[1] / ".tursodb").glob("node_modules/@tursodatabase/*/tursodb"))
     if not found:
-        raise Missing("tursodb is not installed. Try: make tursodb")
+        raise Missing("tursodb is not installed. Try: make turso")
     return found[0]
 
 

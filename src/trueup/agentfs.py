@@ -118,7 +118,7 @@ class Binary:
     async def execute(self, args: Sequence[str]) -> CommandResult:
         """Run it; 127 if it is not on PATH. A token belongs into the environment, not into `args`."""
         began = time.monotonic()
-        program = shutil.which("agentfs")
+        program = await anyio.to_thread.run_sync(shutil.which, "agentfs")
         if program is None:
             return CommandResult("", "agentfs is not on PATH", 127, time.monotonic() - began)
         done = await anyio.run_process([program, *args], check=False)
@@ -171,7 +171,7 @@ class AgentFSCLI:
 
         async def work() -> str:
             async with self._engine() as engine:
-                agent = await engine.agent(self._target(config))
+                agent = await engine.agent(await self._target(config))
                 return f"folded {await agent.checkpoint()} bytes"
 
         return await _result(work)
@@ -184,7 +184,7 @@ class AgentFSCLI:
         """
         try:
             async with self._engine() as engine:
-                found = await (await engine.agent(self._target(config))).stats()
+                found = await (await engine.agent(await self._target(config))).stats()
         except* TrueupError as group:
             raise SyncError(f"Stats failed: {_said(group)}", "stats", config.remote_url) from group
         names = SyncStats.__dataclass_fields__
@@ -195,15 +195,17 @@ class AgentFSCLI:
             if config.partial_prefetch:
                 raise UsageError(PARTIAL, why="what both sides hold is compared item by item")
             async with self._engine() as engine:
-                rounds = await settle(engine, self._target(config), select=select, command=f"agent {operation}")
+                target = await self._target(config)
+                rounds = await settle(engine, target, select=select, command=f"agent {operation}")
             return _conclusion(rounds, operation)
 
         return await _result(work)
 
-    def _target(self, config: SyncConfig) -> Agents:
+    async def _target(self, config: SyncConfig) -> Agents:
+        database = await anyio.to_thread.run_sync(files.database_of, config.id_or_path)
         return Agents(
             config.id_or_path,
-            str(files.database_of(config.id_or_path)),
+            str(database),
             config.remote_url,
             timeout_seconds=self._timeout,
             token=lambda: config.auth_token or os.environ.get(TOKEN),
@@ -353,7 +355,7 @@ class FSOperations:
         Raises:
             TrueupError: If the database is in use, or no file can have that name.
         """
-        store, key = self._store(), _key(path)
+        store, key = await self._store(), _key(path)
         entry = await store.stat(key)
         text = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
         await store.write(key, document(text), expect=None if entry is None else entry.token, trash=None)
@@ -364,17 +366,17 @@ class FSOperations:
         Raises:
             FileNotFoundError: If it is not there.
         """
-        store, key = self._store(), _key(path)
+        store, key = await self._store(), _key(path)
         entry = await store.stat(key)
         if entry is None:
             raise FileNotFoundError(path)
         data: bytes = await anyio.to_thread.run_sync(store.bytes_of, key, entry.token)
         return data.decode()
 
-    def _store(self) -> LocalAgent:
+    async def _store(self) -> LocalAgent:
         ambient = Ambient()
         opening = Opening(ambient.clock, ambient.threads, ambient.unique)
-        database = files.database_of(self.agent_id)
+        database = await anyio.to_thread.run_sync(files.database_of, self.agent_id)
         return LocalAgent(database, opening, Beside(database.with_name(".unused")))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+from tests.agents import opening
 
 from trueup.api import Engine
 from trueup.api.agents import Rounds, Select, sync
@@ -19,8 +20,6 @@ from trueup.core.strategy import Policy
 from trueup.stores.agentfs import Beside, LocalAgent, look
 from trueup.stores.agentfs.schema import beginning
 from trueup.targets.agents import POLICY, Agents
-
-from tests.agents import opening
 
 EDITS = """
 import asyncio, json, sys
@@ -114,13 +113,13 @@ class Replica:
     def check(self) -> None:
         """The database is whole, and no row belongs to nothing."""
         with closing(sqlite3.connect(self.database)) as db:
+            links = "SELECT count(*) FROM fs_dentry d WHERE d.ino = i.ino"
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             for orphan in (
                 "SELECT ino FROM fs_data WHERE ino NOT IN (SELECT ino FROM fs_inode)",
                 "SELECT ino FROM fs_dentry WHERE ino NOT IN (SELECT ino FROM fs_inode)",
                 "SELECT ino FROM fs_inode WHERE ino <> 1 AND ino NOT IN (SELECT ino FROM fs_dentry)",
-                "SELECT ino FROM fs_inode i WHERE ino <> 1 AND nlink <> "
-                "(SELECT count(*) FROM fs_dentry d WHERE d.ino = i.ino)",
+                f"SELECT ino FROM fs_inode i WHERE ino <> 1 AND nlink <> ({links})",
             ):
                 assert db.execute(orphan).fetchall() == [], orphan
 

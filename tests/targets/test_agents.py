@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.agents import served
+from tests.targets.agent_world import Make, Replica, settled
 
 from trueup import BlockingEngine
 from trueup.api.agents import pulls, pushes
 from trueup.core.strategy import Conflict, Deletes, Policy
-
-from tests.agents import served
-from tests.targets.agent_world import Make, Replica, settled
+from trueup.targets.agents import POLICY
 
 pytestmark = pytest.mark.engine
 
@@ -27,9 +27,7 @@ def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def make(tmp_path: Path, remote: str) -> Make:
-    return lambda name, policy=Policy(conflict=Conflict.BACKUP_BOTH, deletes=Deletes.PROPAGATE): Replica(
-        tmp_path / name, remote, policy
-    )
+    return lambda name, policy=POLICY: Replica(tmp_path / name, remote, policy)
 
 
 def test_two_who_add_different_files_offline_both_get_both(make: Make) -> None:

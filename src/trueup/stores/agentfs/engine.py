@@ -26,6 +26,7 @@ from trueup.stores.agentfs.worker import TOKEN
 
 HARD = 20
 """A call that takes so many times what one silence of the network may take is stopped."""
+PROGRAM = Path(__file__).with_name("worker.py")
 EXTRA = "the extra is missing: pip install 'trueup[agents]'"
 
 _STATUS = re.compile(r"status\D{0,3}(\d{3})")
@@ -63,10 +64,9 @@ def call(asked: Call) -> dict[str, Any]:
     environment = {name: value for name, value in os.environ.items() if name != TOKEN}
     if asked.token is not None:
         environment[TOKEN] = asked.token
-    program = Path(__file__).with_name("worker.py")
     try:
         done = subprocess.run(  # noqa: S603  # our own file
-            [sys.executable, "-P", str(program)],
+            [sys.executable, "-P", str(PROGRAM)],
             input=json.dumps(request),
             env=environment,
             capture_output=True,

@@ -203,7 +203,7 @@ def refuse_replica(path: Path) -> None:
             head = file.read(20)
     except OSError:
         return
-    if len(head) == 20 and max(head[18:20]) > 2:  # https://sqlite.org/fileformat.html, 1.3
+    if head.startswith(b"SQLite format 3\0") and max(head[18:20]) > 2:  # https://sqlite.org/fileformat.html, 1.3
         raise StoreError(f"{path} was written by a newer engine", why=f"its format is {max(head[18:20])}, not 1 or 2")
 
 
