@@ -395,6 +395,7 @@ def _events() -> Iterator[Sequence[str]]:
 
 
 KIND_MODULES = {
+    "agent": "agents",
     "cache": "caches",
     "dataset": "datasets",
     "folder": "folders",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from trueup.api import agent_files
 from trueup.api.agent_files import AgentStats, Pending
 from trueup.core.check import Guard
-from trueup.core.errors import Locked, UsageError
+from trueup.core.errors import Locked, StoreError, UsageError
 from trueup.core.model import LOCAL, REMOTE, Side
 from trueup.core.plan import Item, Plan
 from trueup.core.report import Outcome, Report, Status
@@ -130,12 +130,14 @@ class _Servers:
     def _started(self, path: Path) -> tuple[ExitStack, tuple[str, str], int]:
         from trueup.replication.embedded import serving  # an HTTP server that others need not load
 
-        path.parent.mkdir(parents=True, exist_ok=True)
         until = Ambient().clock.monotonic() + FILE_WAIT_SECONDS
         while True:
             stack = ExitStack()
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 served = stack.enter_context(serving(path))
+            except OSError as error:
+                raise StoreError(f"{path} cannot be served", why=str(error)) from error
             except Locked:
                 if Ambient().clock.monotonic() > until:
                     raise
