@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.replication.clients import pipeline
 
-from trueup.core.errors import Corrupt, Locked, NotFound, UsageError
+from trueup.core.errors import Corrupt, Locked, NotFound, StoreError, UsageError
 from trueup.replication import Database, Limits, Refused
 from trueup.replication.wire import PAGE_BYTES, PullRequest, varint
 
@@ -281,6 +281,15 @@ def test_what_cannot_be_served_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="8192"):
         Database(tmp_path / "wide.db")
     assert (tmp_path / "text.db").read_text().startswith("no database")
+
+
+def test_records_that_are_damaged_are_named(tmp_path: Path) -> None:
+    with closing(Database(tmp_path / "team.db")) as database:
+        run(database, *FILL)
+    (tmp_path / "team.db-revisions").write_text("no database, but long enough for a header" * 10)
+    with pytest.raises(StoreError, match=r"team.db-revisions is damaged") as error:
+        Database(tmp_path / "team.db")
+    assert "clone" in error.value.attempt
 
 
 def test_after_an_error_the_file_is_free(tmp_path: Path) -> None:

@@ -106,6 +106,11 @@ def _die(*_: object, **__: object) -> None:
     raise _Killed
 
 
+def _push(database: Database) -> None:
+    run(database, "BEGIN", "UPDATE t SET text = zeroblob(4500) WHERE id % 3 = 0", "COMMIT")
+    database.tidy()
+
+
 def image(folder: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> tuple[Path, str, dict[int, bytes]]:
     """The files as a kill at this step leaves them, and the revision and pages before the push."""
     folder.mkdir(exist_ok=True)
@@ -116,8 +121,7 @@ def image(folder: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) 
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, _die)
         with pytest.raises(_Killed):
-            run(database, "BEGIN", "UPDATE t SET text = zeroblob(4500) WHERE id % 3 = 0", "COMMIT")
-            database.tidy()
+            _push(database)
         left = folder / "left"
         left.mkdir()
         for path in folder.glob("team.db*"):
