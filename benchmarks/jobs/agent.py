@@ -1,8 +1,13 @@
-"""One turn of an unmodified client, or our server: agent.py write|begin|push|pull|clone FILE URL TOKEN [FILES]; agent.py serve FILE."""
+"""One turn of an unmodified client, or our server.
+
+agent.py write|begin|push|pull|clone FILE URL TOKEN [FILES], or agent.py serve FILE. What takes time is written to
+FILE.seconds, without the start of the interpreter.
+"""
 
 import asyncio
 import random
 import sys
+import time
 from pathlib import Path
 
 import turso.aio.sync
@@ -38,11 +43,13 @@ def main() -> None:
     elif verb == "write":
         asyncio.run(write(path, rest[0], rest[1], int(rest[2])))
     else:
+        begun = time.monotonic()
         connection = turso.sync.connect(path, rest[0], auth_token=rest[1])
         if verb == "push":
             connection.push()
         if verb == "pull":
             assert connection.pull()
+        Path(f"{path}.seconds").write_text(str(time.monotonic() - begun))
         if verb in ("pull", "clone"):
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # only then the driver sees new tables
             print(connection.execute("SELECT count(*) FROM fs_data").fetchall()[0][0])

@@ -7,11 +7,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.agents import outside_delete, outside_write
 from tests.cli.home import Home
 
 from trueup.core.model import Key
-
-from tests.agents import outside_delete, outside_write
 
 TARGET = """
 [targets.helper]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.replication.clients import pipeline
 
-from trueup.core.errors import Corrupt, Locked, NotFound, UsageError
+from trueup.core.errors import Corrupt, Locked, NotFound, StoreError, UsageError
 from trueup.replication import Database, Limits, Refused
 from trueup.replication.wire import PAGE_BYTES, PullRequest, varint
 
@@ -283,6 +283,15 @@ def test_what_cannot_be_served_is_said(tmp_path: Path) -> None:
     assert (tmp_path / "text.db").read_text().startswith("no database")
 
 
+def test_records_that_are_damaged_are_named(tmp_path: Path) -> None:
+    with closing(Database(tmp_path / "team.db")) as database:
+        run(database, *FILL)
+    (tmp_path / "team.db-revisions").write_text("no database, but long enough for a header" * 10)
+    with pytest.raises(StoreError, match=r"team.db-revisions is damaged") as error:
+        Database(tmp_path / "team.db")
+    assert "clone" in error.value.attempt
+
+
 def test_after_an_error_the_file_is_free(tmp_path: Path) -> None:
     (tmp_path / "team.db").write_text("no database, but long enough for a header" * 10)
     with pytest.raises(Corrupt):
@@ -346,6 +355,17 @@ def test_old_pages_survive_closing(tmp_path: Path) -> None:
         assert pulled(database, server_revision=revision) == whole
 
 
+def test_a_push_larger_than_sqlite_would_keep_in_its_log_is_kept_too(database: Database) -> None:
+    """By itself SQLite copies the log at 1,000 pages, before anybody has recorded what they were."""
+    run(database, *FILL, *["INSERT INTO t (text) SELECT zeroblob(3500) FROM t"] * 4)
+    whole = pulled(database)
+    assert len(whole) > 1500
+    pulled(database, selector=bitmap(0))
+    revision = database.revision
+    run(database, "UPDATE t SET text = zeroblob(3600)")
+    assert pulled(database, server_revision=revision) == whole
+
+
 def test_nothing_is_kept_for_nobody(tmp_path: Path) -> None:
     with closing(Database(tmp_path / "team.db")) as database:
         revision = run(database, *FILL)
@@ -371,6 +391,12 @@ def test_the_oldest_go_when_there_is_too_much(tmp_path: Path) -> None:
 def test_a_query_as_selector_gets_all_pages(database: Database) -> None:
     run(database, *FILL)
     assert pulled(database, query="SELECT 1") == pulled(database)
+
+
+def test_a_value_larger_than_a_request_is_not_made(tmp_path: Path) -> None:
+    with closing(Database(tmp_path / "team.db", limits=Limits(request_bytes=1_000_000))) as database:
+        _, answer = database.pipeline(pipeline("SELECT length(zeroblob(1000001))"))
+    assert b"too big" in answer
 
 
 # -- waiting ---------------------------------------------------------------------------------------------------------

@@ -106,6 +106,11 @@ def _die(*_: object, **__: object) -> None:
     raise _Killed
 
 
+def _push(database: Database) -> None:
+    run(database, "BEGIN", "UPDATE t SET text = zeroblob(4500) WHERE id % 3 = 0", "COMMIT")
+    database.tidy()
+
+
 def image(folder: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> tuple[Path, str, dict[int, bytes]]:
     """The files as a kill at this step leaves them, and the revision and pages before the push."""
     folder.mkdir(exist_ok=True)
@@ -116,15 +121,20 @@ def image(folder: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) 
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, _die)
         with pytest.raises(_Killed):
-            run(database, "BEGIN", "UPDATE t SET text = zeroblob(4500) WHERE id % 3 = 0", "COMMIT")
-            database.tidy()
-        left = folder / "left"
-        left.mkdir()
-        for path in folder.glob("team.db*"):
-            if not path.name.endswith(("-shm", "-lock")):  # shared memory does not outlive its processes
-                shutil.copy2(path, left / path.name)
+            _push(database)
+        left = _left(folder)
     database.close()
-    return left / "team.db", before, pages
+    return left, before, pages
+
+
+def _left(folder: Path) -> Path:
+    """A copy of the files as they are now, without shared memory, which does not outlive its processes."""
+    left = folder / "left"
+    left.mkdir()
+    for path in folder.glob("team.db*"):
+        if not path.name.endswith(("-shm", "-lock")):
+            shutil.copy2(path, left / path.name)
+    return left / "team.db"
 
 
 def check_since(database: Database, before: str, pages: dict[int, bytes], folder: Path) -> list[tuple[object, ...]]:
@@ -170,6 +180,27 @@ def test_a_copy_that_was_not_noted_is_the_same_database(tmp_path: Path, monkeypa
         noted = database.revision
     with closing(Database(path)) as database:
         assert database.revision == noted
+
+
+def test_a_log_of_which_a_part_is_recorded_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One commit is recorded and stays in the log, as somebody reads; the next is killed before its record."""
+    database = Database(tmp_path / "team.db")
+    run(database, *FILL)
+    database.tidy()
+    with closing(sqlite3.connect(tmp_path / "team.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM t").fetchall()
+        before = run(database, "UPDATE t SET text = zeroblob(3900)")
+        pulled(database, selector=bitmap(0))
+        pages = pulled(database)
+        with monkeypatch.context() as patched:
+            patched.setattr(Revisions, "record", _die)
+            with pytest.raises(_Killed):
+                _push(database)
+            left = _left(tmp_path)
+    database.close()
+    with closing(Database(left)) as database:
+        assert check_since(database, before, pages, tmp_path) == [(33,)]
 
 
 def test_another_program_that_cleans_up_makes_another_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,7 @@ def test_a_token_is_in_no_argument(agent: Replica, tmp_path: Path, monkeypatch: 
     program.write_text(
         "import json, os, sys\n"
         "told = [sys.argv, json.load(sys.stdin)]\n"
-        "print(json.dumps({'error': f\"{'secret-token' in str(told)} {os.environ['TRUEUP_AGENT_TOKEN'][:6]}\"}))\n"
+        "print(json.dumps({'error': f\"{'secret-token' in str(told)} {os.environ['TURSO_DB_AUTH_TOKEN'][:6]}\"}))\n"
     )
     monkeypatch.setattr(engine, "PROGRAM", program)
     assert "False secret" in refusal(agent, "http://127.0.0.1:1")

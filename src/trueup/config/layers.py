@@ -13,6 +13,7 @@ from trueup.config.settings import (
     ALERT,
     BUCKET,
     DATASETS,
+    FOLDER,
     KINDS,
     LAYOUT,
     NAME,
@@ -111,7 +112,8 @@ class Reader:
                     (*where, "kind"), f"must be one of {', '.join(KINDS)}", f"it is {shown(kind)}: no such kind"
                 )
                 return found
-        settings = {name: setting for kind in KINDS.values() for name, setting in kind.items()}
+        every = {name: setting for kind in KINDS.values() for name, setting in kind.items()}
+        settings = every | KINDS.get(kind if isinstance(kind, str) else "", FOLDER)  # names that kinds share differ
         return found | self._settings(table, settings, path, where, profile, also="kind")
 
     def _layout(self, value: Any, where: Path, profile: str) -> Values:

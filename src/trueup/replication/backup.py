@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from trueup.core.errors import Locked, NotFound, StoreError, UsageError
 from trueup.replication.database import Database
-from trueup.replication.refused import disk_faults
+from trueup.replication.refused import faults
 
 
 def backup(path: Path, to: Path) -> None:
@@ -24,14 +24,14 @@ def backup(path: Path, to: Path) -> None:
     Raises:
         NotFound: If there is no database.
         UsageError: If there is something at ``to``.
-        Refused: If there is no room for it.
+        NoSpace: If there is no room for it.
         StoreError: If it cannot be read.
     """
     if not path.is_file():
         raise NotFound(f"there is no database {path}")
     made = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
     try:
-        with disk_faults():
+        with faults(to):
             try:
                 _as_its_server(path, made)
             except Locked:

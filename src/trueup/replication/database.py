@@ -29,7 +29,7 @@ from trueup.replication import frames, hrana
 from trueup.replication.limits import Limits
 from trueup.replication.opening import beside, connected, is_empty, locked, look
 from trueup.replication.pages import Body, Files, messages, spooled
-from trueup.replication.refused import Refused, disk_faults, replaced
+from trueup.replication.refused import Refused, disk_faults, faults, replaced
 from trueup.replication.revisions import Revisions, State
 from trueup.replication.wire import PullRequest, header, parse_bitmap
 
@@ -47,6 +47,7 @@ class Database:
         Locked: If another process serves it, or this one does already.
         Corrupt: If the file is not a database.
         UsageError: If its pages have another size than the protocol knows.
+        NoSpace: If the disk is full.
         StoreError: If it cannot be opened.
     """
 
@@ -57,7 +58,7 @@ class Database:
         self._listeners: set[Callable[[], None]] = set()
         self._closed = False
         self._settled = False
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack, faults(path):
             stack.enter_context(locked(path))
             look(path)
             emptied = is_empty(beside(path, "-wal"))

@@ -104,7 +104,7 @@ def connected(path: Path, limits: Limits) -> sqlite3.Connection:
 
 
 def _set_up(connection: sqlite3.Connection, path: Path, limits: Limits) -> None:
-    for setting in (f"page_size={PAGE_BYTES}", "wal_autocheckpoint=0", "synchronous=FULL", "trusted_schema=OFF"):
+    for setting in (f"page_size={PAGE_BYTES}", "wal_autocheckpoint=0", "synchronous=FULL"):
         connection.execute(f"PRAGMA {setting}")
     (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
     if mode != "wal":

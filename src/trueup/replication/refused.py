@@ -6,12 +6,13 @@ import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from trueup.core.errors import TrueupError
+from trueup.core.errors import AccessDenied, NoSpace, StoreError
 
 
-class Refused(TrueupError):
-    """A request that was not done; nothing of it happened unless ``status`` is 507.
+class Refused(Exception):
+    """A request that was not done; nothing of it happened unless ``status`` is 507. It is for clients, not for people.
 
     Args:
         status: Of HTTP. 400 malformed, 401 no token, 404 no such database, 405, 409 another revision, 411, 413 too
@@ -21,10 +22,9 @@ class Refused(TrueupError):
         revision: What is there now, where that is why.
     """
 
-    code = "TU-REMOTE"
-
     def __init__(self, status: int, kind: str, what: str, *, revision: str = "") -> None:
         super().__init__(what)
+        self.what = what
         self.status = status
         self.kind = kind
         self.revision = revision
@@ -43,6 +43,27 @@ def replaced(revision: str) -> Refused:
         "remote was replaced: what you hold is not of the database that is here now; clone it again",
         revision=revision,
     )
+
+
+@contextmanager
+def faults(path: Path) -> Iterator[None]:
+    """Turn faults of the disk into errors for who opens or copies a database.
+
+    Raises:
+        NoSpace: If it is full.
+        AccessDenied: If permission is missing.
+        StoreError: For everything else.
+    """
+    try:
+        with disk_faults():
+            yield
+    except Refused as refused:
+        cause = refused.__cause__
+        if refused.status == 507:
+            raise NoSpace(f"no room for {path}", attempt="make room, and try again") from cause
+        if isinstance(cause, PermissionError):
+            raise AccessDenied(f"no permission for {path}", why=refused.what) from cause
+        raise StoreError(f"{path} cannot be used", why=refused.what) from cause
 
 
 @contextmanager

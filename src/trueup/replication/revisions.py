@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from trueup.core.errors import StoreError
+
 VERSION: Final = 1
 
 _SCHEMA: Final = """
@@ -54,6 +56,9 @@ class Revisions:
     """Durable: what a method has returned from is there after a power cut.
 
     A page that was never recorded is as old as the epoch.
+
+    Raises:
+        StoreError: If the file is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,9 +69,15 @@ class Revisions:
             self._connection.execute("PRAGMA synchronous=FULL")
             if self._one("PRAGMA user_version") != VERSION:
                 self._connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
-        except BaseException:
+        except sqlite3.DatabaseError as error:
             self._connection.close()
-            raise
+            if error.sqlite_errorcode not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                raise
+            raise StoreError(
+                f"{path} is damaged",
+                why=str(error),
+                attempt=f"rm {path}, and clone every replica again",
+            ) from error
 
     def close(self) -> None:
         """Let go of the file."""

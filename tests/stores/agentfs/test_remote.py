@@ -4,13 +4,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.agents import opening, served
 
 from trueup.core.model import Key
 from trueup.protocols import Store
-from trueup.stores.agentfs import Beside, Mirror, RemoteAgent, script
+from trueup.stores.agentfs import Beside, Mirror, RemoteAgent, engine, script, worker
 from trueup.stores.agentfs.hrana import Remote
 from trueup.stores.agentfs.look import Sort
 from trueup.stores.agentfs.names import parts_of
@@ -21,12 +22,18 @@ from trueup.testing.expect import content, create, look, read
 pytestmark = pytest.mark.engine
 
 
+def without_a_process(asked: engine.Call) -> dict[str, Any]:
+    """The worker's own work, in this process: a look costs a tenth. The tests of targets use real workers."""
+    return worker._done({"do": asked.do, "path": str(asked.path), "url": asked.url, "seconds": asked.seconds})
+
+
 class TestRemoteAgent(StoreContract):
     many = 60
     seeds = 2
 
     @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[RemoteAgent]:
+    def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RemoteAgent]:
+        monkeypatch.setattr(engine, "call", without_a_process)
         with served(tmp_path / "server" / "team.db") as url:
             self.remote = Remote(url, None, 10.0)
 

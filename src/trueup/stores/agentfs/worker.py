@@ -14,7 +14,7 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
-TOKEN = "TRUEUP_AGENT_TOKEN"  # noqa: S105  # the name of a variable
+TOKEN = "TURSO_DB_AUTH_TOKEN"  # noqa: S105  # the name of a variable
 FIELDS = (
     "cdc_operations",
     "main_wal_size",
