@@ -89,23 +89,32 @@ async def test_auto_sync_pulls_and_pushes(remote: str) -> None:
 
 async def test_a_push_that_fails_warns_and_is_remembered(remote: str) -> None:
     blocked = Path(remote.removeprefix("file://"))
-    with pytest.warns(RuntimeWarning, match="Push failed: .* still in the database"):
+
+    async def work() -> SyncManager:
         async with auto_sync("one", remote, pull_on_enter=False) as manager:
             await FSOperations("one").write("/a", "1")
             blocked.mkdir(parents=True)
+        return manager
+
+    with pytest.warns(RuntimeWarning, match=r"Push failed: .* still in the database"):
+        manager = await work()
     assert isinstance(manager.last_error, SyncError)
     assert manager.last_error.operation == "push"
-    with pytest.raises(SyncError, match="^Push failed: "):
+    with pytest.raises(SyncError, match=r"^Push failed: "):
         async with auto_sync("one", remote, pull_on_enter=False, strict=True):
             pass
     assert await FSOperations("one").read("/a") == "1"
 
 
 async def test_the_bodys_own_error_comes_out_and_nothing_is_pushed(remote: str) -> None:
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail() -> None:
         async with auto_sync("one", remote):
             await FSOperations("one").write("/a", "half")
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     async with auto_sync("two", remote, push_on_exit=False):
         with pytest.raises(FileNotFoundError):
             await FSOperations("two").read("/a")

@@ -407,7 +407,11 @@ def test_a_wrong_line_is_answered_with_what_and_why_and_what_is_allowed(world: W
     ("old", "new", "said"),
     [
         ('kind = "folder"', "", "trueup.toml:2: targets.site has no kind - kinds: folder, policies, envs"),
-        ('kind = "folder"', 'kind = "odd"', 'kind must be one of folder, policies, envs, cache, agent, dataset - it is "odd"'),
+        (
+            'kind = "folder"',
+            'kind = "odd"',
+            'kind must be one of folder, policies, envs, cache, agent, dataset - it is "odd"',
+        ),
         (
             'kind = "folder"',
             "kind = ['folder']",

@@ -18,7 +18,7 @@ from trueup.api import Engine
 from trueup.api.agents import Rounds, Select, sync
 from trueup.core.strategy import Policy
 from trueup.stores.agentfs import Beside, LocalAgent, look
-from trueup.stores.agentfs.schema import beginning
+from trueup.stores.agentfs.schema import Statement, beginning
 from trueup.targets.agents import POLICY, Agents
 
 EDITS = """
@@ -66,7 +66,7 @@ class Replica:
         command = [sys.executable, "-c", EDITS, str(self.database)]
         subprocess.run(command, input=json.dumps(edits), text=True, check=True, timeout=60)
 
-    def sql(self, *statements: tuple[str, tuple[object, ...]]) -> None:
+    def sql(self, *statements: Statement) -> None:
         """Do what the Python SDK cannot: links, permission bits."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(self.database, isolation_level=None)) as db:
@@ -119,7 +119,7 @@ class Replica:
                 "SELECT ino FROM fs_data WHERE ino NOT IN (SELECT ino FROM fs_inode)",
                 "SELECT ino FROM fs_dentry WHERE ino NOT IN (SELECT ino FROM fs_inode)",
                 "SELECT ino FROM fs_inode WHERE ino <> 1 AND ino NOT IN (SELECT ino FROM fs_dentry)",
-                f"SELECT ino FROM fs_inode i WHERE ino <> 1 AND nlink <> ({links})",
+                f"SELECT ino FROM fs_inode i WHERE ino <> 1 AND nlink <> ({links})",  # noqa: S608  # own text
             ):
                 assert db.execute(orphan).fetchall() == [], orphan
 

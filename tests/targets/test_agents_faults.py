@@ -21,7 +21,7 @@ from trueup.stores.agentfs import engine
 from trueup.stores.agentfs.local import LocalAgent
 from trueup.testing.engines import free_ports
 
-Answer = Callable[[BaseHTTPRequestHandler], None]
+Answer = Callable[[BaseHTTPRequestHandler], object]
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def test_an_answer_that_is_cut_off(agent: Replica) -> None:
 
 def test_a_server_that_hangs(agent: Replica) -> None:
     done = threading.Event()
-    with answering(lambda _: done.wait(60) and None) as url:
+    with answering(lambda _: done.wait(60)) as url:
         try:
             assert "no answer in time" in refusal(agent, url, timeout=0.3)
         finally:

@@ -113,7 +113,8 @@ class Reader:
                 )
                 return found
         every = {name: setting for kind in KINDS.values() for name, setting in kind.items()}
-        settings = every | KINDS.get(kind if isinstance(kind, str) else "", FOLDER)  # names that kinds share differ
+        own = KINDS.get(kind if isinstance(kind, str) else "", FOLDER)  # kinds differ in what shares a name
+        settings = {**every, **own}
         return found | self._settings(table, settings, path, where, profile, also="kind")
 
     def _layout(self, value: Any, where: Path, profile: str) -> Values:

@@ -15,7 +15,7 @@ from trueup.stores.agentfs import Beside, Mirror, RemoteAgent, engine, script, w
 from trueup.stores.agentfs.hrana import Remote
 from trueup.stores.agentfs.look import Sort
 from trueup.stores.agentfs.names import parts_of
-from trueup.stores.agentfs.schema import beginning
+from trueup.stores.agentfs.schema import Statement, beginning
 from trueup.testing import StoreContract
 from trueup.testing.expect import content, create, look, read
 
@@ -54,9 +54,9 @@ class TestRemoteAgent(StoreContract):
         if failure is None:
             return
         (ino,) = [self.remote.value(f"SELECT {where}", *values)]
-        steps: list[script.Statement] = [
-            (f"DELETE FROM fs_data WHERE {there}", values),
-            (f"UPDATE fs_inode SET size = ?, mtime = ? WHERE {there}", (len(data), moment.times[0], *values)),
+        steps: list[Statement] = [
+            (f"DELETE FROM fs_data WHERE {there}", values),  # noqa: S608  # own text
+            (f"UPDATE fs_inode SET size = ?, mtime = ? WHERE {there}", (len(data), moment.times[0], *values)),  # noqa: S608  # own text
             *script._chunks("?", (int(ino or 0),), data, 4096),
         ]
         assert self.remote.transactions([steps]) == [None]
