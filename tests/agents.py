@@ -1,21 +1,20 @@
 """Agents for tests: databases as the AgentFS SDK writes them, and what is in them."""
 
 import os
-import socket
 import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
+from tests.tursodb import SyncServer
 
 from trueup.core.model import Key
 from trueup.engine.ambient import Ambient
 from trueup.protocols import Opening
 from trueup.stores.agentfs.schema import beginning
-from trueup.testing.engines import Missing, free_ports
+from trueup.testing.engines import Missing
 
 
 def outside_write(path: Path, key: Key, data: bytes) -> None:
@@ -66,47 +65,16 @@ def _add(db: sqlite3.Connection, parent: int, name: str, mode: int, now: int) ->
     return ino
 
 
-def tursodb_program() -> Path:
-    """The reference server's path.
+@contextmanager
+def tursodb(database: Path) -> Iterator[str]:
+    """Serve a database beside this path with the reference server; the URL.
 
     Raises:
         Missing: If it is not installed.
     """
-    found = sorted((Path(__file__).parents[1] / ".tursodb").glob("node_modules/@tursodatabase/*/tursodb"))
-    if not found:
-        raise Missing("tursodb is not installed. Try: make turso")
-    return found[0]
-
-
-@contextmanager
-def tursodb(database: Path) -> Iterator[str]:
-    """Serve a database; the URL.
-
-    Raises:
-        Missing: If the server is not installed.
-    """
-    program = tursodb_program()
-    (port,) = free_ports(1)
-    address = f"127.0.0.1:{port}"
-    command = [str(program), str(database), "--sync-server", address]
     database.parent.mkdir(parents=True, exist_ok=True)
-    with (database.parent / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            _wait_for(port, process)
-            yield f"http://{address}"
-        finally:
-            process.kill()
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes], within_seconds: float = 20.0) -> None:
-    until = time.monotonic() + within_seconds
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        if process.poll() is not None or time.monotonic() > until:
-            raise Missing(f"tursodb does not serve on port {port}")
-        time.sleep(0.02)
+    with SyncServer(database.parent) as server:
+        yield server.endpoint
 
 
 @contextmanager
