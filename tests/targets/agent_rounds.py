@@ -75,7 +75,7 @@ class Game:
             replica.folder.mkdir()
         self.precious: set[bytes] = set()
         self.own: dict[Path, set[bytes]] = {replica.folder: set() for replica in self.replicas}
-        """What each agent wrote since a sync of it has ended."""
+        """What each agent wrote, and no sync of it that ended has shared: what waits for a person is not shared."""
         self.written = 0
         self.killed = 0
 
@@ -119,8 +119,9 @@ class Game:
             if self.random.random() < 0.5:
                 self.killed += killed_sync(replica, self.random.randint(1, 12))
             else:
-                replica.sync()
-                self.own[replica.folder].clear()
+                plan = replica.sync().last.plan
+                waiting = {item.key.split("/")[0] for item in plan.conflicts}
+                self.own[replica.folder] = {one for one in self.own[replica.folder] if top_of(one) in waiting}
 
     def end(self) -> None:
         """Sync all to the end, and look for everything."""
@@ -137,6 +138,11 @@ class Game:
         if not conflicts:
             first, *others = [replica.holds() for replica in self.replicas]
             assert all(other == first for other in others)
+
+
+def top_of(version: bytes) -> str:
+    """The first part of the name that a version was written under."""
+    return version.decode().rpartition(" ")[2].split("/")[0]
 
 
 def killed_sync(replica: Replica, step: int) -> bool:

@@ -177,7 +177,7 @@ class AgentStore(ABC):
         """Nothing is left to do: what was committed is on the disk, or at the server."""
         return
 
-    def kept_safe(self, change: changes.Change, commit: Callable[[], None]) -> Written:
+    def kept_safe(self, change: changes.Change, commit: Callable[[], object]) -> Written:
         """Commit a change once what it replaces is in the trash; if it fails, the trash is as before."""
         handle = None
         if change.kept is not None:

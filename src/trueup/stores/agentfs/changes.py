@@ -7,12 +7,13 @@ import sqlite3
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from blake3 import blake3
 
-from trueup.core.errors import Corrupt, PreconditionFailed, Unaddressable
+from trueup.core.errors import Corrupt, PreconditionFailed, StoreError, Unaddressable
 from trueup.core.model import DIRECTORY_TOKEN, Fingerprint, Key, Token, is_directory
-from trueup.protocols import Source, Trash, Written
+from trueup.protocols import Effect, Move, Put, Remove, Source, Trash, Written
 from trueup.stores.agentfs import look, script
 from trueup.stores.agentfs.beside import Kept
 from trueup.stores.agentfs.look import SAME_MODE, Found, Sort, digest_of, token_of
@@ -142,6 +143,22 @@ def move(origin: Key, target: Key, expect: Token) -> Plan:
         return replace(change, moved=target) if several else change
 
     return plan
+
+
+def prepared(effect: Effect) -> Plan | StoreError:
+    """What an effect is to do, its source read; or why it cannot be."""
+    try:
+        match effect:
+            case Put():
+                return put(effect.key, effect.source, effect.expect, effect.trash)
+            case Remove():
+                return remove(effect.key, effect.expect, effect.trash)
+            case Move():
+                return move(effect.origin, effect.target, effect.expect)
+            case _:
+                assert_never(effect)
+    except StoreError as error:
+        return error
 
 
 def refuse(key: Key, *, directory: bool) -> None:

@@ -9,13 +9,13 @@ import sqlite3
 import stat
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from trueup.core.errors import Locked, PreconditionFailed, StoreError, Unavailable
+from trueup.core.errors import Locked, PreconditionFailed, StoreError, Unaddressable, Unavailable
 from trueup.core.model import Key
-from trueup.protocols import Opening, Written
+from trueup.protocols import Effect, Opening, Written
 from trueup.stores.agentfs import changes, look
 from trueup.stores.agentfs.base import AgentStore
 from trueup.stores.agentfs.beside import Beside, translated
@@ -40,6 +40,8 @@ class LocalAgent(AgentStore):
     def __init__(self, path: Path, opening: Opening, beside: Beside) -> None:
         super().__init__(str(path), opening, beside)
         self.path = path
+        self._turn = threading.Lock()
+        """Our own writers wait for each other here; SQLite would let them sleep."""
         self._held: dict[int, sqlite3.Connection] = {}
 
     @property
@@ -58,14 +60,53 @@ class LocalAgent(AgentStore):
 
     def carry_out(self, plan: changes.Plan, keys: Sequence[Key]) -> Written:
         """As `AgentStore.carry_out`."""
-        with self._connected("BEGIN IMMEDIATE") as db:
-            begun = is_begun(db, str(self.path))
-            change = plan(db if begun else None, self.opening.clock.now_ns())
-            for sql, values in change.statements:
-                db.execute(sql, values)
-            if change.moved is not None and (found := look.find(db, change.moved)) is not None:
-                return self.kept_safe(changes.now_is(change, found), lambda: _commit(db))
-            return self.kept_safe(change, lambda: _commit(db))
+        with self._turn, self._connected("BEGIN IMMEDIATE") as db:
+            return self._change(db, plan, lambda: _commit(db))
+
+    def _batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+        """Several changes in one transaction; one that is refused leaves the others alone."""
+        plans = [changes.prepared(effect) for effect in effects]
+        answers: list[Written | StoreError] = []
+        try:
+            with self._turn, self._connected("BEGIN IMMEDIATE") as db:
+                for plan in plans:
+                    answer = plan if isinstance(plan, StoreError) else self._one_of_many(db, plan)
+                    answers.append(answer)
+                _commit(db)
+        except StoreError as error:
+            for answer in answers:
+                if isinstance(answer, Written) and answer.kept is not None:
+                    self.beside.forget(answer.kept)
+            return [error] * len(effects)
+        return answers
+
+    def _one_of_many(self, db: sqlite3.Connection, plan: changes.Plan) -> Written | StoreError:
+        db.execute("SAVEPOINT one")
+        try:
+            written = self._change(db, plan, lambda: db.execute("RELEASE one"))
+        except (PreconditionFailed, Unaddressable, sqlite3.IntegrityError) as error:
+            db.execute("ROLLBACK TO one")
+            db.execute("RELEASE one")
+            return error if isinstance(error, StoreError) else PreconditionFailed(f"{self.path} was changed meanwhile")
+        return written
+
+    def _change(self, db: sqlite3.Connection, plan: changes.Plan, commit: Callable[[], object]) -> Written:
+        begun = is_begun(db, str(self.path))
+        change = plan(db if begun else None, self.opening.clock.now_ns())
+        for sql, values in change.statements:
+            db.execute(sql, values)
+        if change.moved is not None and (found := look.find(db, change.moved)) is not None:
+            change = changes.now_is(change, found)
+        return self.kept_safe(change, commit)
+
+    async def flush(self) -> None:
+        """As `trueup.protocols.Write.flush`: what is in the log is brought into the database, and both to the disk."""
+        await self.opening.threads(self._flush)
+
+    def _flush(self) -> None:
+        if self._is_there():
+            with self._turn, self._connected("SELECT 1") as db:
+                db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _is_there(self) -> bool:
         try:
@@ -106,7 +147,7 @@ class LocalAgent(AgentStore):
         try:
             db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
             db.execute("PRAGMA journal_mode = WAL")  # what the SDK makes; a database that it made has it already
-            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA synchronous = NORMAL")  # `flush` sees to the disk
         except BaseException:
             self._disconnect(db)
             raise

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from trueup.core.errors import PreconditionFailed, StoreError
 from trueup.core.model import Key, Token, is_directory, parents
-from trueup.protocols import Effect, Move, Opening, Put, Remove, Written
+from trueup.protocols import Effect, Move, Opening, Written
 from trueup.stores.agentfs import changes, look
 from trueup.stores.agentfs.base import MARKER, AgentStore
 from trueup.stores.agentfs.beside import Beside
@@ -35,7 +35,7 @@ class RemoteAgent(AgentStore):
         self._touched: set[Key] = set()
         """What was written since the copy was made."""
         self._disturbed: set[Key] = set()
-        """The directories above."""
+        """The directories above, and those that were made or removed: statements make what they need again."""
         self._pulled = False
         self._gate = threading.Lock()
         self._identity: str | None = None
@@ -74,7 +74,7 @@ class RemoteAgent(AgentStore):
 
     def carry_out(self, plan: changes.Plan, keys: Sequence[Key]) -> Written:
         """As `AgentStore.carry_out`."""
-        (answer,) = self._together([(lambda: plan, keys)])
+        (answer,) = self._together([(plan, keys)])
         if isinstance(answer, StoreError):
             raise answer
         return answer
@@ -85,11 +85,11 @@ class RemoteAgent(AgentStore):
         names: set[Key] = set()
         for effect in effects:
             if names & _around(_keys(effect)):  # it builds on what comes before it
-                answers += self._together([(_planned(one), _keys(one)) for one in together])
+                answers += self._together([(changes.prepared(one), _keys(one)) for one in together])
                 together, names = [], set()
             together.append(effect)
             names |= _around(_keys(effect)) if is_directory(_keys(effect)[0]) else set(_keys(effect))
-        return answers + self._together([(_planned(one), _keys(one)) for one in together])
+        return answers + self._together([(changes.prepared(one), _keys(one)) for one in together])
 
     def _set_marker(self, identity: str) -> str:
         if (there := self._marker()) is not None:
@@ -104,10 +104,11 @@ class RemoteAgent(AgentStore):
 
     def _is_stale(self, keys: Sequence[Key]) -> bool:
         """Whether what was written since may show where these are."""
-        return not self._disturbed.isdisjoint(keys) or not self._touched.isdisjoint(_around(keys))
+        names = {name for key in keys for name in (key, Key(key + "/"))}
+        return not self._disturbed.isdisjoint(names) or not self._touched.isdisjoint(_around(keys))
 
     def _together(
-        self, wanted: Sequence[tuple[Callable[[], changes.Plan], Sequence[Key]]]
+        self, wanted: Sequence[tuple[changes.Plan | StoreError, Sequence[Key]]]
     ) -> list[Written | StoreError]:
         """Several changes, each a transaction, in one request."""
         with self._gate:
@@ -116,10 +117,9 @@ class RemoteAgent(AgentStore):
                 self._pull()
         answers: list[Written | StoreError] = []
         due: list[tuple[int, changes.Change, str | None]] = []
-        plans = [_prepared(prepare) for prepare, _ in wanted]  # sources are read before the copy is locked
         with self.mirror.open() as db:
             begun = db is not None
-            for n, plan in enumerate(plans):
+            for n, (plan, _) in enumerate(wanted):
                 try:
                     if isinstance(plan, StoreError):
                         raise plan
@@ -131,8 +131,8 @@ class RemoteAgent(AgentStore):
                 if change.statements:
                     due.append((n, change, self._keep(change)))
         if due:
-            self._touched.update(touching)
-            self._disturbed.update(above for key in touching for above in parents(key))
+            self._touched.update(key for key in touching if not is_directory(key))
+            self._disturbed.update(name for key in touching for name in [*parents(key), key] if is_directory(name))
             self._pulled = self._pulled and begun
             self._send(due, answers)
         return answers
@@ -168,26 +168,6 @@ class RemoteAgent(AgentStore):
         if found is None:
             return PreconditionFailed(f"{change.moved} was changed meanwhile")
         return Written(found.token, None, handle)
-
-
-def _prepared(prepare: Callable[[], changes.Plan]) -> changes.Plan | StoreError:
-    try:
-        return prepare()
-    except StoreError as error:
-        return error
-
-
-def _planned(effect: Effect) -> Callable[[], changes.Plan]:
-    def prepare() -> changes.Plan:
-        match effect:
-            case Put():
-                return changes.put(effect.key, effect.source, effect.expect, effect.trash)
-            case Remove():
-                return changes.remove(effect.key, effect.expect, effect.trash)
-            case Move():
-                return changes.move(effect.origin, effect.target, effect.expect)
-
-    return prepare
 
 
 def _keys(effect: Effect) -> Sequence[Key]:
