@@ -316,7 +316,8 @@ class _Execution:
         side and makes it as a sibling: whichever comes second finds it there.
         """
         store, value = self.stores[step.side], step.value
-        if value is None or step.verb is Verb.MOVE or is_directory(step.key):
+        folds = store.properties.names.folds  # then it may be there under another spelling
+        if value is None or step.verb is Verb.MOVE or is_directory(step.key) or folds:
             return None
         entry = await store.stat(step.key)
         if entry is None or entry.content.size != value.content.size:
