@@ -391,7 +391,7 @@ def _events() -> Iterator[Sequence[str]]:
 # -- stores and names --------------------------------------------------------------------------------------------
 
 
-KIND_MODULES = {"folder": "folders", "policies": "policies", "envs": "environments"}
+KIND_MODULES = {kind: kind for kind in KINDS} | {"folder": "folders", "envs": "environments"}
 
 
 def stores() -> Lines:

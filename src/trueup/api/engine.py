@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 Select = Callable[[Item], bool]
 """Says of a change of the plan whether it is wanted."""
 
+_TAKING_BACK = frozenset({Guard.MAX_DELETE, Guard.EMPTIED, Guard.ALL_CHANGED})
+"""Guards that speak of how much is written: to take all of it back is no surprise."""
+
 _NO_DECISIONS: Mapping[Key, Conflict] = MappingProxyType({})
 
 
@@ -185,7 +188,8 @@ class Engine:
             StoreError: If a side cannot be looked at at all.
         """
         job = await self._job(target, allow=allow)
-        return await run(replace(job, resolve=resolve, select=select, command=command), confirm=confirm)
+        report = await run(replace(job, resolve=resolve, select=select, command=command), confirm=confirm)
+        return await self._settled(report, job)
 
     async def apply(
         self,
@@ -210,7 +214,19 @@ class Engine:
             PlanRefused: If a guard stops the plan.
         """
         job = replace(await self._planned_job(plan, allow), select=select, command=command)
-        return await apply(plan, job, skip_stale=skip_stale)
+        return await self._settled(await apply(plan, job, skip_stale=skip_stale), job)
+
+    async def _settled(self, report: Report, job: Job) -> Report:
+        """Settings that the application could not read again are taken back, here and only here."""
+        if job.after is None or report.run is None:
+            return report
+        from trueup.api.content.reloading import failed
+
+        if not failed(report):
+            return report
+        back = replace(job, allow=job.allow | _TAKING_BACK, command=f"taking back {report.run}")
+        taken = await undo(await self.record(report.run), back, confirm=yes, only=LOCAL)
+        return replace(report, rolled_back=taken.run)
 
     async def undo(
         self, run_name: str, *, confirm: Confirm = yes, allow: Iterable[Guard] = (), command: str = ""

@@ -20,7 +20,7 @@ from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
 from trueup.protocols import Access, Filter, Opening, Store
 from trueup.stores import open_store, scheme_of
 from trueup.stores.joined import JoinedStore, places
-from trueup.targets import Spec, environments, policies
+from trueup.targets import NATURES, Spec, environments, policies
 from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders, Tuning
 from trueup.targets.policies import Policies
@@ -60,10 +60,14 @@ def open_job(
 
 
 def _open_folders(spec: Folders, opening: Opening, state: State, ambient: Ambient) -> Job:
+    from trueup.api.content import attended, headers_of  # what plain folders need not load
+
+    if spec.nature is not None and (headers := headers_of(spec)) is not None:
+        opening = replace(opening, headers=headers)
     stores = {side: _limited(store, spec.tuning, ambient) for side, store in _open_sides(spec, opening).items()}
     locations = {side: store.properties.location for side, store in stores.items()}
     _refuse_overlap([(side, place) for side in locations for place in places(locations[side])], state.directory)
-    return Job(
+    job = Job(
         target=spec.target(locations),
         policy=spec.policy,
         stores=stores,
@@ -73,6 +77,7 @@ def _open_folders(spec: Folders, opening: Opening, state: State, ambient: Ambien
         pace=Pace(spec.tuning.max_concurrent),
         patience=Patience(spec.tuning.retry_attempts, spec.tuning.retry_delay_seconds),
     )
+    return job if spec.nature is None else attended(spec, job)
 
 
 def spec_from(plan: Plan) -> Spec:
@@ -86,7 +91,8 @@ def spec_from(plan: Plan) -> Spec:
         case environments.KIND:
             return Environments(name, _registry(locations[environments.RECORD]), locations[environments.ENGINE])
         case _:
-            return Folders(name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy)
+            nature = NATURES[kind]() if (kind := plan.target.kind) in NATURES else None
+            return Folders(name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy, nature=nature)
 
 
 def _registry(location: str) -> str:

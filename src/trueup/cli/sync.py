@@ -40,6 +40,8 @@ class Wanted:
     allow: tuple[Guard, ...] = ()
     select: tuple[str, ...] = ()
     """gitignore patterns; empty: everything."""
+    needless: Callable[[Plan], bool] = lambda _: False
+    """Plans that nobody has to be asked about."""
 
     @property
     def selector(self) -> Callable[[Item], bool] | None:
@@ -59,6 +61,9 @@ KINDS = {
     "policies": "registry.syncing:sync_policies",
     "envs": "registry.syncing:sync_envs",
     "all": "registry.syncing:sync_all",
+    "templates": "files:sync_templates",
+    "settings": "files:sync_settings",
+    "static": "files:sync_static",
 }
 """Words behind ``sync`` that are commands of their own; no target can be called so."""
 
@@ -142,7 +147,7 @@ async def rehearse(runner: Runner, target: Chosen, wanted: Wanted) -> tuple[int,
 
 async def carry_out(runner: Runner, target: Chosen, wanted: Wanted) -> tuple[int, Report]:
     """Run one target: the plan is shown, the question asked, the report shown."""
-    asked = Asked(runner, target.words, yes=wanted.yes)
+    asked = Asked(runner, target.words, yes=wanted.yes, needless=wanted.needless)
     try:
         report = await runner.engine.run(
             target.spec,

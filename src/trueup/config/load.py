@@ -14,13 +14,24 @@ from trueup.config.document import read as read_document
 from trueup.config.layers import WRONG, Found, Layer, Reader, Values
 from trueup.config.problems import Origin, Problem, Source, dotted, nearest, refuse, shown
 from trueup.config.secret import Place, Secret, absolute
-from trueup.config.settings import BUCKET, ENVIRONMENTS, FOLDER, KINDS, POLICIES, Setting
+from trueup.config.settings import (
+    BUCKET,
+    ENVIRONMENTS,
+    FILES,
+    FOLDER,
+    KINDS,
+    POLICIES,
+    SETTINGS,
+    STATIC,
+    TEMPLATES,
+    Setting,
+)
 from trueup.config.values import BUCKET as BUCKET_SCHEME
 from trueup.config.values import Wrong, plain
 from trueup.core.errors import UsageError
 from trueup.core.strategy import Policy
-from trueup.targets import Spec, environments, policies
-from trueup.targets.folders import KIND, Folders, Selection, Tuning
+from trueup.targets import Reload, Settings, Spec, Static, Templates, environments, policies
+from trueup.targets.folders import KIND, Folders, Nature, Selection, Tuning
 
 APP = "trueup"
 PERSONAL = "config.toml"
@@ -263,7 +274,7 @@ def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
         kind = values.get((*path, "kind"))
         settings = BUCKET if path[0] == "buckets" else KINDS.get(str(kind.value) if kind else KIND, {})
         for name, setting in settings.items():
-            if path[0] == "targets" and name in overrides and settings is FOLDER:
+            if path[0] == "targets" and name in overrides and settings in FILES.values():
                 values[*path, name] = overrides[name]
             elif not setting.required:
                 values.setdefault((*path, name), Found(setting.default, default))
@@ -322,7 +333,18 @@ def _target(
         return policies.Policies(name, **settings)
     if table is ENVIRONMENTS:
         return environments.Environments(name, **settings)
-    return _folders(name, settings, origin, problems)
+    return _folders(name, settings, origin, problems, _nature(table, settings))
+
+
+def _nature(table: Mapping[str, Setting], settings: Mapping[str, Any]) -> Nature | None:
+    if table is TEMPLATES:
+        return Templates(**{name: settings[name] for name in ("check", "extensions", "delimiters", "bytecode")})
+    if table is SETTINGS:
+        reload = Reload(settings["reload_signal"], settings["reload_pidfile"], settings["reload_url"])
+        return Settings(settings["check"], settings["schemas"], reload)
+    if table is STATIC:
+        return Static(settings["types"], settings["cache_control"], settings["uncached"])
+    return None
 
 
 def _usable(
@@ -359,7 +381,9 @@ def _resolved(
     return f"{buckets[name].url.rstrip('/')}/{rest}" if rest else buckets[name].url
 
 
-def _folders(name: str, settings: Mapping[str, Any], origin: Origin, problems: list[Problem]) -> Folders:
+def _folders(
+    name: str, settings: Mapping[str, Any], origin: Origin, problems: list[Problem], nature: Nature | None
+) -> Folders:
     smallest, largest = settings["min_size"], settings["max_size"]
     if smallest is not None and largest is not None and smallest > largest:
         what = f"{dotted(('targets', name))} selects nothing"
@@ -379,4 +403,5 @@ def _folders(name: str, settings: Mapping[str, Any], origin: Origin, problems: l
             settings["bandwidth"],
         ),
         trash=settings["trash"],
+        nature=nature,
     )

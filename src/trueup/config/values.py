@@ -17,6 +17,7 @@ from trueup.core.urls import holds_password
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?((?:[kKmMgGtT]i?)?[bB])")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)")
+_TYPE = re.compile(r"\.[\w.-]+=[\w.+-]+/[\w.+-]+(; ?[\w-]+=[\w-]+)*")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 _TEXT = {"type": "string", "minLength": 1}
@@ -152,6 +153,28 @@ def _read_patterns(value: object, _: Place) -> tuple[str, ...]:
     return tuple(patterns)
 
 
+def _read_words(value: object, _: Place) -> tuple[str, ...]:
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) and word.isidentifier() for word in words):
+        raise Wrong
+    return tuple(words)
+
+
+def _read_types(value: object, place: Place) -> tuple[str, ...]:
+    types = _read_patterns(value, place)
+    if odd := [text for text in types if not _TYPE.fullmatch(text)]:
+        raise Wrong(f"{shown(odd[0])} is none")
+    return types
+
+
+def _read_delimiters(value: object, _: Place) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) != 6 or not all(isinstance(mark, str) and mark for mark in value):
+        raise Wrong
+    if len({value[0], value[2], value[4]}) != 3:
+        raise Wrong("two of them begin alike")
+    return tuple(value)
+
+
 def _read_folder(value: object, place: Place) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise Wrong
@@ -252,6 +275,13 @@ LIMITS = Form(
     {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d+)?%?$"}]},
 )
 PATTERNS = Form(_read_patterns, "a pattern, or a list of patterns, as in .gitignore", _TEXTS)
+WORDS = Form(_read_words, "a word, or a list of words", _TEXTS)
+TYPES = Form(_read_types, "a list of .SUFFIX=TYPE", _TEXTS)
+DELIMITERS = Form(
+    _read_delimiters,
+    "a list of six",
+    {"type": "array", "items": _TEXT, "minItems": 6, "maxItems": 6},
+)
 FOLDER = Form(_read_folder, "a folder", _TEXT)
 FILE = Form(_read_folder, "a file", _TEXT)
 FOLDERS = Form(_read_folders, "a folder, or a list of folders", _TEXTS)

@@ -78,6 +78,8 @@ class Report:
     seconds: float = 0.0
     selected: int | None = None
     """How many changes were chosen, where not all were."""
+    rolled_back: str | None = None
+    """The run that took this one back, because an after-step failed that it cannot do without."""
 
     @property
     def counts(self) -> Counter[Status]:

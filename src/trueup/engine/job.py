@@ -9,7 +9,7 @@ from types import MappingProxyType
 from trueup.core.audit import Method
 from trueup.core.check import Guard, Limits
 from trueup.core.model import Key, Shown, Side
-from trueup.core.plan import Item, Step, Target
+from trueup.core.plan import Item, Plan, Step, Target
 from trueup.core.report import Outcome
 from trueup.core.strategy import Conflict, Policy
 from trueup.core.table import Verb
@@ -59,6 +59,18 @@ Sights = Mapping[Side, Mapping[Key, Shown]]
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """Judges content before it may replace anything, on either side."""
+
+    problem: Callable[[Key, bytes], str | None]
+    """Why the content must not be published under this key; None if it may. Blocks."""
+    most_bytes: int
+    """Larger content is not read, and not published."""
+    seconds: float = 300.0
+    """For reading one candidate."""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One target, its sides opened, and how this run goes about it."""
 
@@ -83,6 +95,10 @@ class Job:
     on_progress: Callable[[Progress], None] = lambda _: None
     act: Callable[[Step], Awaitable[None]] | None = None
     """Carries out a step that is no change of a side: stops a container, empties a cache."""
+    check: Check | None = None
+    """What content must be like to be written; None: anything is."""
+    after: Callable[[Plan], Awaitable[tuple[Item, ...]]] | None = None
+    """The after-steps that a plan calls for, each an item of the phase AFTER; `act` carries them out."""
     audit: Audit | None = None
     """How sides that have no ancestor are compared, with a record; None: two sides with an ancestor."""
     draining: Callable[[], bool] = lambda: False

@@ -33,7 +33,9 @@ def report_lines(report: Report, words: Words, *, verbose: int = 0) -> list[Line
     lines = [((name, "bold"), ("  ", ""), *_ending(report))]
     lines += _outcomes(report, verbose)
     lines += _open(report.plan, words)
-    if report.run is not None and report.counts[Status.DONE]:
+    if report.rolled_back is not None:
+        lines.append(line(f"  taken back by run {report.rolled_back}: what was there before is there again", "yellow"))
+    elif report.run is not None and report.counts[Status.DONE]:
         lines.append(line(f"  run {report.run}   undo: trueup undo {report.run}", "dim"))
     return lines
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from trueup.targets.environments import Environments
-from trueup.targets.folders import Folders
-from trueup.targets.policies import Policies
+from collections.abc import Callable, Mapping
 
-__all__ = ["Environments", "Folders", "Policies", "Spec"]
+from trueup.targets import settings, static, templates
+from trueup.targets.environments import Environments
+from trueup.targets.folders import Folders, Nature
+from trueup.targets.policies import Policies
+from trueup.targets.settings import Reload, Settings
+from trueup.targets.static import Static
+from trueup.targets.templates import Templates
+
+__all__ = ["NATURES", "Environments", "Folders", "Policies", "Reload", "Settings", "Spec", "Static", "Templates"]
+
+NATURES: Mapping[str, Callable[[], Nature]] = {
+    templates.KIND: Templates,
+    settings.KIND: Settings,
+    static.KIND: Static,
+}
+"""The kinds whose targets are two folders of which more is known."""
 
 Spec = Folders | Policies | Environments
 """A target of any kind, as it is configured."""
