@@ -399,9 +399,21 @@ def test_a_wrong_line_is_answered_with_what_and_why_and_what_is_allowed(world: W
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('kind = "folder"', "", "trueup.toml:2: targets.site has no kind - kinds: folder, policies, envs"),
-        ('kind = "folder"', 'kind = "odd"', 'kind must be one of folder, policies, envs - it is "odd"'),
-        ('kind = "folder"', "kind = ['folder']", "kind must be one of folder, policies, envs - it is a list"),
+        (
+            'kind = "folder"',
+            "",
+            "trueup.toml:2: targets.site has no kind - kinds: folder, templates, settings, static, policies, envs",
+        ),
+        (
+            'kind = "folder"',
+            'kind = "odd"',
+            'kind must be one of folder, templates, settings, static, policies, envs - it is "odd"',
+        ),
+        (
+            'kind = "folder"',
+            "kind = ['folder']",
+            "kind must be one of folder, templates, settings, static, policies, envs - it is a list",
+        ),
         ('local = "./site"', "", "targets.site has no local"),
         ('local = "./site"', "local = []", "the list is empty"),
         ('local = "./site"', "local = ['a/x', 'b/x']", 'told apart by their last component, and two are called "x"'),

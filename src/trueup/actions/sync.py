@@ -295,8 +295,8 @@ class Sync:
             target: Name of a configured target, where there are several of this kind.
             check: Whether a file that is not valid is held.
             schemas: Folder of JSON Schemas, ``ADAPTER.json`` each.
-            reload: Is called in place of what is configured, and awaited if it returns something to await. If it
-                raises, the previous settings are put back.
+            reload: Is called in a thread, in place of what is configured; what it returns is awaited, if that can be.
+                If it raises, the previous settings are put back.
             dry_run: As that of the strategy; one of them is enough.
 
         Raises:

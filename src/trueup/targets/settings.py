@@ -31,7 +31,7 @@ class Reload:
     url: str = ""
     """Is asked by POST; an answer of 2xx means that the settings were read."""
     call: Callable[[], object] | None = None
-    """Is called, and awaited if it returns something to await."""
+    """Is called in a thread; what it returns is awaited, if that can be."""
 
     @property
     def wanted(self) -> bool:

@@ -64,7 +64,7 @@ class Reloading:
     async def _called(self) -> None:
         assert self._reload.call is not None  # noqa: S101 - asked before
         try:
-            answer = self._reload.call()
+            answer = await self._job.ambient.threads(self._reload.call)
             if hasattr(answer, "__await__"):
                 await cast("Awaitable[object]", answer)
         except Exception as error:  # the edge of somebody else's code: whatever it raises means that it failed
