@@ -6,7 +6,7 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import pytest
@@ -159,8 +159,8 @@ class Slow(Wrapper):
 
     now = 0
     most = 0
-    tried: list[str] = []
-    fails: dict[str, int] = {}
+    tried: ClassVar[list[str]] = []
+    fails: ClassVar[dict[str, int]] = {}
     hangs: frozenset[str] = frozenset()
 
     async def batch(self, effects: Any) -> Any:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -14,7 +13,7 @@ import anyio.to_thread
 
 from trueup.api import Engine
 from trueup.api.files import Wish, find, roots
-from trueup.config import load
+from trueup.config import Config, load
 from trueup.core.errors import ConflictError, StoreError
 from trueup.core.model import LOCAL, REMOTE, Damaged, Entry, Unknown, is_directory
 from trueup.core.plan import Item, Phase, Plan, Step
@@ -381,13 +380,17 @@ class _Call:
         self.dry_run = dry_run or (strategy is not None and strategy.dry_run)
         self.policy = Policy()
 
+    def _target(self) -> tuple[Config, Folders]:
+        """The configuration, and the target as the call wants it. Blocks."""
+        config = load(Path(), env=os.environ)
+        spec = self._known(find(config, self._wish))
+        if self._strategy is not None:
+            return config, self._strategy.applied(spec)
+        return config, spec if spec.name in config.targets else SyncStrategy().applied(spec)
+
     async def result(self, form: Callable[..., R]) -> R:
         """Look, and carry it out unless it is a dry run."""
-        config = await anyio.to_thread.run_sync(partial(load, Path(), env=os.environ))
-        spec = await anyio.to_thread.run_sync(find, config, self._wish)
-        ad_hoc = spec.name not in config.targets
-        strategy = self._strategy or (SyncStrategy() if ad_hoc else None)
-        spec = self._known(spec if strategy is None else strategy.applied(spec))
+        config, spec = await anyio.to_thread.run_sync(self._target)
         self.policy = spec.policy
         command = f"sync.{self._wish.kind}()"
         try:

@@ -232,7 +232,7 @@ def conclude(runner: Runner, report: Report, words: Words, *, shown: bool) -> in
     runner.event("report", report=report)
     if session.text:
         plan = report.plan
-        if not shown and (plan.conflicts or plan.unknown or not plan.complete):
+        if not shown and (plan.conflicts or plan.unknown or plan.damaged or not plan.complete):
             session.show(plan_lines(plan, replace(words, next=None), verbose=session.verbose))
         session.show(report_lines(report, words, verbose=session.verbose))
     return exit_code(report)

@@ -55,7 +55,7 @@ def _ending(report: Report) -> Line:
 
 
 def _in_sync(plan: Plan) -> tuple[str, str]:
-    if not plan.complete or plan.unknown or plan.conflicts:
+    if not plan.complete or plan.unknown or plan.conflicts or plan.damaged:
         return "nothing could be done", "yellow"
     news = any(item.reason == Reason.ADOPT and not forgets(item) for item in plan.items)
     remembered = ", which is now remembered" if news else ""
@@ -155,6 +155,10 @@ def _open(plan: Plan, words: Words) -> Iterator[Line]:
         number = len(plan.conflicts)
         waiting = f"{count(number, 'conflict')} {'waits' if number == 1 else 'wait'} for a person"
         yield line(f"  ! {waiting}: trueup conflicts ls {words.target}{words.flags}", "magenta")
+    if plan.damaged:
+        number = len(plan.damaged)
+        stays = "is not valid and stays" if number == 1 else "are not valid and stay"
+        yield line(f"  x {count(number, 'item')} {stays} where {'it is' if number == 1 else 'they are'}", "red")
     if plan.unknown or not plan.complete:
         what = count(len(plan.unknown), "item") if plan.complete else "a whole side"
         yield line(f"  ? {what} could not be judged: trueup plan {words.target}{words.flags}", "magenta")

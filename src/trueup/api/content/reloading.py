@@ -86,6 +86,7 @@ def _post(url: str) -> None:
         with urlopen(Request(url, data=b"", method="POST"), timeout=SECONDS):  # noqa: S310 - http only, by its form
             pass
     except HTTPError as error:
+        error.close()  # it is the answer, too
         raise StoreError("the settings were not read again", why=f"{url} answered {error.code}") from error
     except (URLError, OSError, HTTPException) as error:
         why = getattr(error, "reason", None) or error
