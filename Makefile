@@ -12,7 +12,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix azurite engine docs bench blackbox compare simulate mutants clean
+.PHONY: help demo test check fix azurite engine docs bench blackbox compare simulate mutants trees clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -63,11 +63,14 @@ compare: $(DEV) ## Play the scenarios with the peers too, and write docs/compari
 	PYTHONPATH=src:. $(BIN)/python -m benchmarks.compare.run
 
 SEEDS ?= 2000
-simulate: $(DEV) ## Tell SEEDS=2000 made-up stories of faults, crashes and other people's edits; nothing may get lost
-	PYTHONPATH=src:. $(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs $$(nproc)
+simulate: $(DEV) ## Tell SEEDS=2000 made-up stories of faults, crashes, others' edits; RECORD=1 keeps the figures
+	PYTHONPATH=src:. $(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs $$(nproc) $(if $(RECORD),--record)
 
-mutants: $(DEV) ## Put faults into the engine, one after the other: the stories must catch each
-	PYTHONPATH=src:. $(BIN)/python -m tests.simulation.mutants
+mutants: $(DEV) ## Put faults into the engine, one by one: the stories must catch each; RECORD=1 keeps the figures
+	PYTHONPATH=src:. $(BIN)/python -m tests.simulation.mutants $(if $(RECORD),--record)
+
+trees: $(DEV) ## Put every world of a few names through the rules of trees, against a second reading of them
+	TRUEUP_TREES=large $(BIN)/pytest tests/core/test_tree_exhaustive.py --numprocesses=auto --timeout=0
 
 clean: ## Remove .venv and everything that tools left behind
 	rm -rf $(VENV) .azurite build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

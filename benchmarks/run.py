@@ -1,7 +1,8 @@
 """Measure trueup against its peers: run.py [ROW...] [--quick] [--dir FOLDER] [--repeats N]; `make bench` runs all.
 
 Rows of folders are in `rows`, those of buckets (`s3-...`) in `bucket_rows`: these start a server of their own on
-loopback, and stop it. A full run of all rows takes about a quarter of an hour and writes RESULTS.md beside this file.
+loopback, and stop it; so does that of `model_rows`.
+A full run of all rows takes about a quarter of an hour and writes RESULTS.md beside this file.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import bucket_rows
+import dataset_rows
+import model_rows
 import rows
 from ground import Bench
 from machine import describe
 from table import page, section
 
-ROWS = rows.ROWS | bucket_rows.ROWS
+ROWS = rows.ROWS | bucket_rows.ROWS | dataset_rows.ROWS | model_rows.ROWS
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
@@ -46,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 shutil.rmtree(room)
             print("\n" + "\n".join([*section(results[-1]), "", *_goals(results[-1].goals)]), flush=True)
     if not options.rows and not options.quick:
-        _, marker, others = RESULTS.read_text().partition("<!-- written by make blackbox -->")
+        _, marker, others = RESULTS.read_text().partition("<!-- written by make ")  # by other targets than this
         RESULTS.write_text(page(machine, results) + ("\n" + marker + others if marker else ""))
         print(f"\nwritten to {RESULTS}")
     return 0

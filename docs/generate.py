@@ -391,7 +391,7 @@ def _events() -> Iterator[Sequence[str]]:
 # -- stores and names --------------------------------------------------------------------------------------------
 
 
-KIND_MODULES = {kind: kind for kind in KINDS} | {"folder": "folders", "envs": "environments"}
+KIND_MODULES = {kind: kind for kind in KINDS} | {"dataset": "datasets", "envs": "environments", "folder": "folders"}
 
 
 def stores() -> Lines:

@@ -31,6 +31,8 @@ def test_every_part_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     assert "~  move      2026/teacup.jpg" in bucket
     assert "photos  in sync: 5 items the same" in bucket
     assert "undoes" in bucket
+    assert "Sync complete: uploaded 2, downloaded 1, added to manifest 1, updated in manifest 1" in bucket
+    assert "0042_demo  in sync by content" in bucket
     assert "That was the real thing" in bucket
 
 

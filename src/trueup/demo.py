@@ -183,7 +183,9 @@ def bucket(workspace: Workspace) -> None:
             workspace.say(f"Buckets are left out: {error}\nTo see them: pip install 'trueup[demo]', then trueup demo")
             return
         try:
-            _use(replace(workspace, env=_reaching(server)))
+            reaching = replace(workspace, env=_reaching(server))
+            _use(reaching)
+            _images(reaching)
         finally:
             server.stop(kill=True)  # nothing of it is kept
 
@@ -228,6 +230,25 @@ def _use(workspace: Workspace) -> None:
     workspace.run("sync", "folder", *mine, "--yes")
     workspace.run("undo", "last", "--yes")
     workspace.run("status", "folder", *mine)
+
+
+def _images(workspace: Workspace) -> None:
+    """An actor's images: a manifest, a folder and a bucket that have drifted apart."""
+    who = ("dataset", "0042", "0042_demo")
+    images = workspace.root / "data/actors/0042_demo/training_data"
+    workspace.say("Images of an actor: a manifest records them, a folder holds them, a bucket keeps the second copy.")
+    workspace.run("init", "--dataset", "--remote", "s3://team/training_data")
+    for n in range(3):
+        workspace.write(images, f"front {n}.png", f"a picture from the front {n}\n" * 500)
+    workspace.run("sync", *who)
+    workspace.say("One is edited, one is lost, one is new. A status reads none of them.")
+    workspace.write(images, "front 0.png", "a better picture\n" * 500)
+    (images / "front 1.png").unlink()
+    workspace.write(images, "side.png", "a picture from the side\n")
+    workspace.run("status", *who)
+    workspace.run("sync", *who)
+    workspace.say("Every byte of both copies is what the manifest says:")
+    workspace.run("verify", *who)
 
 
 def _say_goodbye(workspace: Workspace, *, keep: bool) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+from tests import results
 from tests.blackbox.rounds import Figures
-
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "RESULTS.md"
-BEGIN, END = "<!-- written by make blackbox -->", "<!-- end of make blackbox -->"
 
 HOW = """\
 `make blackbox` plays rounds with the installed command. In each, one machine or two share a remote side, a person at
@@ -54,6 +51,4 @@ def lines(figures: Mapping[str, Figures], *, failed: Sequence[int], seconds: flo
 
 def record(text: Sequence[str]) -> None:
     """Put it into the page, in the place of what was there."""
-    page = RESULTS.read_text("utf-8")
-    before = page.partition(BEGIN)[0].rstrip()
-    RESULTS.write_text("\n".join([before, "", BEGIN, "## Nothing is lost", "", HOW, "", *text, "", END, ""]), "utf-8")
+    results.record("blackbox", ["## Nothing is lost", "", HOW, "", *text, "", f"{results.machine()}."])

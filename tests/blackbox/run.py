@@ -17,8 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.blackbox.record import RESULTS, lines, record  # only now can it be found
+from tests.blackbox.record import lines, record  # only now can it be found
 from tests.blackbox.rounds import KINDS, TURNS, Failed, Figures, play
+from tests.results import RESULTS
 from tests.services import Service
 
 from trueup.testing.engines import rclone_s3, weed_mini

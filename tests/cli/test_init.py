@@ -127,7 +127,7 @@ def test_a_section_in_pyproject_is_not_overruled_without_force(here: Path) -> No
 
 def test_a_file_that_appears_while_questions_are_answered_is_kept(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = here / "trueup.toml"
-    monkeypatch.setattr("trueup.cli.init._validate", lambda *_: path.write_text("# theirs"))
+    monkeypatch.setattr("trueup.cli.init.validate", lambda *_: path.write_text("# theirs"))
     refused(*ALL)
     assert path.read_text() == "# theirs"
 

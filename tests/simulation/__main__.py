@@ -7,7 +7,8 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.simulation import seeds
+from tests import results
+from tests.simulation import record, seeds
 from tests.simulation.story import write
 
 CHUNK = 250
@@ -19,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=2000, help="how many (default: %(default)s)")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--record", action="store_true", help=f"write the figures into {results.RESULTS.name}")
     parser.add_argument("--seed", type=int, help="tell the story of this one")
     parser.add_argument("--until-broken", action="store_true", help="end at the first failure, and do not shrink it")
     parser.add_argument("--traces", action="store_true", help="print every event of every story")
@@ -43,11 +45,14 @@ def main(arguments: list[str] | None = None) -> int:
                 _say(f"... {total.seeds} seeds, {len(total.broken)} failures, {time.monotonic() - began:.0f} s")
     for seed, _ in total.broken[:3]:
         _shortest(seed)
+    seconds = time.monotonic() - began
+    if given.record:
+        results.record("simulate", record.stories(total, first=given.first, seconds=seconds))
+    _say("\n".join(f"{total.figures[name]:>12,} {title}" for title, name in record.ROWS))
     f = total.figures
     _say(
-        f"{total.seeds} seeds, {f['runs']} runs, {f['faults']} faults injected, {f['kills']} kills survived, "
-        f"{f['acts']} edits by others, {f['effects']} effects, {f['versions']} versions followed, "
-        f"{len(total.broken)} failures, {time.monotonic() - began:.0f} s"
+        f"{total.seeds} seeds, {f['turns']} steps, {f['faults']} faults injected, {f['kills']} crashes survived, "
+        f"{f['versions']} versions followed, {len(total.broken)} failures, {seconds:.0f} s"
     )
     return 1 if total.broken else 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
 
@@ -216,16 +216,20 @@ class Watched(Wrapper):
         self._saw(f"clean {cleaned}")
         return cleaned
 
-    def hold(self, holder: str) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def hold(self, holder: str) -> AsyncIterator[None]:
         """A place that cannot lock lets everybody in."""
-        return self.inner.hold(holder) if self._locks else _nothing_held()
+        if not self._locks:
+            yield
+            return
+        async with self.inner.hold(holder):
+            self._who.holds.add(self._place)
+            try:
+                yield
+            finally:
+                self._who.holds.discard(self._place)
 
 
 def _bare(row: Row) -> Row:
     """What a listing of a bucket tells: neither time nor mode."""
     return (*row[:4], 0, None, row[6])
-
-
-@asynccontextmanager
-async def _nothing_held() -> AsyncIterator[None]:
-    yield

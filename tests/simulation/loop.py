@@ -14,6 +14,8 @@ from random import Random
 from types import coroutine
 from typing import Any, Protocol
 
+from anyio._backends._asyncio import _task_states
+
 STEP_SECONDS = 0.0005
 """What each turn of the loop takes."""
 MOST_STEPS = 60_000
@@ -168,6 +170,8 @@ class SeededLoop(asyncio.BaseEventLoop):
                 continue
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             _end(task.get_coro())
+            _task_states.pop(task, None)  # anyio forgets a task when it ends; what holds on to this one is the entry
+        self.tasks.clear()
         self._ready.clear()
         self._scheduled.clear()
 

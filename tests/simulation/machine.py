@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol, TypeVar
@@ -14,8 +14,9 @@ from tests.simulation.loop import turn
 from tests.simulation.story import Act, Setting, Visit
 from tests.simulation.witness import Seen, Witness
 
+from trueup.api.trash import Prunable, prune
 from trueup.core.check import Guard
-from trueup.core.errors import TrueupError
+from trueup.core.errors import Locked, TrueupError
 from trueup.core.model import LOCAL, REMOTE, Fingerprint, Key, Side, Token, key_from_bytes
 from trueup.core.plan import Phase, Plan, Target
 from trueup.core.report import Report, Status
@@ -136,6 +137,12 @@ class Life:
         self.places: Mapping[Side, str] = {LOCAL: machine.name, REMOTE: SHARED}
         self.seen = Seen(before=dict(machine.world.witness.agreed[machine.name]))
         self.random = Random(visit.seed)
+        self.holds: set[str] = set()
+        self.prunes = (visit.seed % 4 == 0) if visit.what == "prune" else None
+        self.bore: Mapping[str, Collection[str]] = {}
+        self.undoes = visit.what == "undo"
+        self.locked_out = False
+        self._state: State | None = None
         self.dead = False
         self.turns = self._moments = 0
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -150,6 +157,21 @@ class Life:
         """A line of the trace."""
         self.machine.world.say(f"{self.name}: {text}")
 
+    @property
+    def state(self) -> State:
+        """The machine's, or a connection of its own to the same database."""
+        return self._state or self.machine.state
+
+    def open_state(self) -> None:
+        """Be a process beside another one."""
+        self._state = State(self.machine.directory)
+
+    def close_state(self) -> None:
+        """As the end of a process does; the machine's own stays for the next."""
+        if self._state is not None:
+            self._state.close()
+            self._state = None
+
     # -- time and death ------------------------------------------------------------------------------------------
 
     def turn(self) -> None:
@@ -162,13 +184,14 @@ class Life:
         """The power has gone: what is durable stays, what was held is free again."""
         self.dead = True
         self.say("dies")
-        self.machine.close()
+        if self._state is None:
+            self.machine.close()
+        self.close_state()
         for lock in self._locks:
             lock.release(force=True)
         for place in self.places.values():
-            state = self.machine.world.witness.places[place].state
-            if state.held is not None and f'"target-{self.name}"' in state.held[1]:
-                state.crash()
+            if place in self.holds:
+                self.machine.world.witness.places[place].state.crash()
         if not self.ended.done():
             self.ended.set_result(None)
 
@@ -200,7 +223,7 @@ class Life:
 
     def remembered(self) -> None:
         """Show the witness what this machine takes for agreed."""
-        state = self.machine.state
+        state = self.state
         with state.reading() as connection:
             keys = [key_from_bytes(row[0]) for row in connection.execute("SELECT key FROM ancestors ORDER BY key")]
         ancestors, damaged = state.ancestors(state.find_target(self.machine.target), keys)
@@ -213,18 +236,32 @@ class Life:
     async def live(self) -> None:
         """Do what the visit is for, and say what came of it."""
         try:
+            if self.prunes is not None:
+                await self._prune(self.job())
+                return
             self.report = await self._use(self.job())
             counts = self.report.counts
             told = " ".join(f"{status}={counts[status]}" for status in Status if counts[status])
             self.say(f"{self.visit.what} ends: {self.report.ending} {told}".rstrip())
         except TrueupError as error:
-            self.say(f"{self.visit.what} ends: {type(error).__name__}: {error}")
+            self.locked_out = isinstance(error, Locked)
+            # Who holds a lock is told by the number of a process, which no seed draws.
+            told = "" if self.locked_out else f": {error}"
+            self.say(f"{self.visit.what} ends: {type(error).__name__}{told}")
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not come out of the engine
             if self.dead:
                 return
             self.machine.world.witness.wrong("errors", f"{self.visit.what} raised {_told(error)}")
-        if not self.ended.done():
-            self.ended.set_result(None)
+        finally:
+            if not self.ended.done() and not self.dead:
+                self.ended.set_result(None)
+
+    async def _prune(self, job: Job) -> None:
+        places = self.machine.world.witness.places
+        self.bore = {name: set(places[name].state.nodes) for name in self.places.values()}
+        pruned = await prune(job, Prunable(last_copies=bool(self.prunes)), dry_run=False)
+        self.say(f"prune ends: {pruned.removed} gone, {len(pruned.refused)} refused")
+        self.machine.world.witness.figures["last copies kept"] += len(pruned.refused)
 
     async def _use(self, job: Job) -> Report:
         match self.visit.what:
@@ -256,7 +293,7 @@ class Life:
             target=self.machine.target,
             policy=self.policy,
             stores={side: self._store(side) for side in SIDES},
-            state=self.machine.state,
+            state=self.state,
             ambient=ambient,
             pace=Pace(setting.most),
             patience=Patience(setting.attempts, RETRY_SECONDS),

@@ -16,6 +16,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import results
+from tests.simulation import record
+
 ROOT = Path(__file__).parents[2]
 SEEDS = 1500
 """So many stories at most for each."""
@@ -201,8 +204,32 @@ MUTANTS = (
     Mutant(
         "a false agreement beside a file that becomes a directory",
         "core/plan.py",
-        "if not became.isdisjoint(step.needs) and item.side(step.side) is None]",
-        "if not became.isdisjoint(step.needs)]",
+        "if not became.isdisjoint({s.id, *s.needs}) and item.side(s.side) is None]",
+        "if not became.isdisjoint({s.id, *s.needs})]",
+    ),
+    Mutant(
+        "a prune takes the last copy",
+        "api/trash.py",
+        "    return all([await job.stores[side].stat(kept.item.key) is None for side in job.stores])",
+        "    return False",
+    ),
+    Mutant(
+        "a filter is asked on one side only",
+        "stores/memory/__init__.py",
+        "        if self._filter is None:\n            return False",
+        "        if self._filter is None or self._properties.location.endswith('A'):\n            return False",
+    ),
+    Mutant(
+        "moves are found on one side only",
+        "core/moves.py",
+        "    for side in map(other, movable):\n        gone",
+        "    for side in list(map(other, movable))[:1]:\n        gone",
+    ),
+    Mutant(
+        "a second run of the same target is let in",
+        "engine/run.py",
+        "    except Timeout as error:\n        raise Locked(",
+        "    except Timeout as error:\n        return lock\n        raise Locked(",
     ),
     Mutant(
         "an edited file is moved along",
@@ -264,16 +291,20 @@ def main(arguments: list[str] | None = None) -> int:
     """Try them all; 1 if one was not caught."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--record", action="store_true", help=f"write the figures into {results.RESULTS.name}")
     parser.add_argument("--only", default="", help="those whose name holds this")
     given = parser.parse_args(arguments)
     began = time.monotonic()
     mutants = [mutant for mutant in MUTANTS if given.only in mutant.name]
-    missed = 0
+    missed = []
     for mutant in mutants:
         said = caught(mutant, given.seeds)
-        missed += not said
+        missed += [] if said else [mutant.name]
         _say(f"{'caught' if said else 'MISSED'}: {mutant.name}{f' - {said[:200]}' if said else ''}")
-    _say(f"{len(mutants) - missed} of {len(mutants)} mutants caught, {time.monotonic() - began:.0f} s")
+    caught_all, seconds = len(mutants) - len(missed), time.monotonic() - began
+    if given.record:
+        results.record("mutants", record.mutants(caught_all, missed, seconds=seconds))
+    _say(f"{caught_all} of {len(mutants)} mutants caught, {seconds:.0f} s")
     return 1 if missed else 0
 
 

@@ -42,6 +42,9 @@ class Person:
             "change kind": self._change_kind,
             "obstruct": self._obstruct,
             "clear": self._clear,
+            "rename case": self._rename_case,
+            "clash": self._clash,
+            "write below": self._write_below,
         }
 
     def act(self, act: Act, hot: Key | None) -> str:
@@ -114,9 +117,13 @@ class Person:
         return f"renames {key} to {target}"
 
     def _move(self, key: Key, target: Key) -> None:
-        node = self._hand.state.nodes[key]
+        folded = self._hand.properties.names.folded
+        node = self._hand.state.nodes[folded(key)]
+        if folded(key) == folded(target):
+            self._hand.delete(key)
         self._hand.put(target, node.data, modified_ns=node.modified_ns)
-        self._hand.delete(key)
+        if folded(key) != folded(target):
+            self._hand.delete(key)
 
     def _copy(self, act: Act, hot: Key | None) -> str | None:
         others = self._others()
@@ -132,7 +139,7 @@ class Person:
         key = self._file(act, hot)
         if key is None:
             return None
-        self._hand.put(key, self._hand.state.nodes[key].data)
+        self._hand.put(key, self._hand.state.nodes[self._hand.properties.names.folded(key)].data)
         return f"touches {key}"
 
     def _delete_folder(self, act: Act, hot: Key | None) -> str | None:
@@ -178,9 +185,37 @@ class Person:
         self._hand.put(f"{key.removesuffix('/')}/in", content(act.n, act.size))
         return f"makes the file {key} a folder"
 
+    def _rename_case(self, act: Act, hot: Key | None) -> str | None:
+        key = self._file(act, hot)
+        if key is None:
+            return None
+        self._move(key, Key(key.swapcase()))
+        return f"renames {key} to {key.swapcase()}"
+
+    def _clash(self, act: Act, hot: Key | None) -> str | None:
+        """A file where a folder is, as a bucket can hold it, or something below a file's name."""
+        folder, key = self._folder(act), self._file(act, hot)
+        if act.to and folder is not None and self._bucket:
+            self._hand.put(folder[:-1], content(act.n, act.size))
+            return f"writes {folder[:-1]} beside {folder}"
+        if key is None or not self._bucket:
+            return None
+        self._hand.put(f"{key}/in", content(act.n, act.size))
+        return f"writes {key}/in beside {key}"
+
+    def _write_below(self, act: Act, hot: Key | None) -> str | None:
+        """Into the folder that `_clash` chose, if the trees were the same."""
+        folders = sorted({folder for key in self._keys() for folder in parents(key)})
+        below = [key for key in self._keys() if folders and key.startswith(folders[act.which % len(folders)])]
+        if not below:
+            return None
+        self._hand.put(below[0], content(act.n, act.size))
+        return f"writes {below[0]}"
+
     def _obstruct(self, act: Act, hot: Key | None) -> str | None:
         key = self._folder(act) if act.to % 4 == 0 and not self._bucket else self._file(act, hot)
-        if key is None or self._hand.state.nodes[key].kind in OPAQUE_KINDS:
+        folded = self._hand.properties.names.folded
+        if key is None or self._hand.state.nodes[folded(key)].kind in OPAQUE_KINDS:
             return None
         self._hand.obstruct(key)
         return f"makes {key} unreadable"

@@ -100,13 +100,25 @@ def judge(story: Story, template: Path) -> Told:
     told.figures += calm.figures
     if calm.broken:
         return replace(calm, figures=told.figures)
-    if calm.ends != told.ends:
+    if calm.ends != told.ends and not story.setting.caseless:
         apart = {
             place: {key: (told.ends[place].get(key), calm.ends[place].get(key)) for key in _apart(told, calm, place)}
             for place in told.ends
         }
         told.broken.append(f"invariant 6 and 11: with and without crashes the ends differ: {apart}")
+    elif story.has_mirror:
+        _compare(told, calm, tell(stories.mirrored(calm.story), template=template))
     return told
+
+
+def _compare(told: Told, one: Told, other: Told) -> None:
+    """Invariant 7: with the sides swapped, the same."""
+    told.figures += other.figures
+    told.figures["mirrors"] += 1
+    told.broken += other.broken
+    swapped = {"A": other.ends["shared"], "shared": other.ends["A"]}
+    if not told.broken and one.ends != swapped:
+        told.broken.append(f"invariant 7: in a mirror another end: {one.ends} and {swapped}")
 
 
 def _apart(one: Told, other: Told, place: str) -> list[Key]:

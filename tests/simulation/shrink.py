@@ -39,9 +39,19 @@ def _shorter(story: Story) -> Iterator[Story]:
     for n in range(len(story.files)):
         yield replace(story, files=story.files[:n] + story.files[n + 1 :])
     plain = replace(
-        story.setting, skews=(), tick_ns=0, free_fingerprints=False, ordered=True, complete_rows=True, locks=True
+        story.setting,
+        skews=(),
+        tick_ns=0,
+        free_fingerprints=False,
+        ordered=True,
+        complete_rows=True,
+        locks=True,
+        caseless=(),
+        patterns=(),
     )
-    for name in ("skews", "tick_ns", "free_fingerprints", "ordered", "complete_rows", "locks"):
+    for name in (
+        "skews", "tick_ns", "free_fingerprints", "ordered", "complete_rows", "locks", "caseless", "patterns"
+    ):  # fmt: skip
         if getattr(story.setting, name) != getattr(plain, name):
             yield replace(story, setting=replace(story.setting, **{name: getattr(plain, name)}))
 
@@ -51,6 +61,8 @@ def _less(step: Step) -> Iterator[Step]:
         yield replace(step, visits=step.visits[:n] + step.visits[n + 1 :])
     for n in range(len(step.acts)):
         yield replace(step, acts=step.acts[:n] + step.acts[n + 1 :])
+    if step.excludes is not None:
+        yield replace(step, excludes=None)
     if step.jumps:
         yield replace(step, jumps=())
     for n, visit in enumerate(step.visits):

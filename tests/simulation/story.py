@@ -27,6 +27,9 @@ WORDS = (
 EACH = 8
 """One seed in so many knows nothing but crashes: its story is told twice, with and without, to the same end."""
 
+PATTERNS = (("*.txt",), ("a", "i"), ("d",))
+"""What belongs to nobody, as long as the filter says so."""
+
 HARMS = ("fault", "fault", "fault", "effect", "effect", "listing", "stale", "lie")
 
 
@@ -61,7 +64,7 @@ class Visit:
 
     machine: str
     what: str = "run"
-    """``run``, ``undo``, or ``apply``: plan first, carry it out later."""
+    """``run``, ``undo``, ``prune``, or ``apply``: plan first, carry it out later."""
     seed: int = 0
     troubles: tuple[Trouble, ...] = ()
     acts: tuple[tuple[int, Act], ...] = ()
@@ -78,6 +81,9 @@ class Step:
     jumps: tuple[tuple[str, float], ...] = ()
     """By how many seconds whose wall clock jumps."""
     visits: tuple[Visit, ...] = ()
+    """Several of one machine are as many processes with one state."""
+    excludes: bool | None = None
+    """Whether the filter applies from now on; None: as before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,10 @@ class Setting:
     locks: bool = True
     """Whether the shared side keeps a second machine away."""
     skews: tuple[tuple[str, float], ...] = ()
+    caseless: tuple[str, ...] = ()
+    """Where ``A`` and ``a`` are one name."""
+    patterns: tuple[str, ...] = ()
+    """The filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +125,28 @@ class Story:
 
     @property
     def crashes_only(self) -> bool:
-        """Whether nobody and nothing disturbs a single machine but the loss of its power."""
+        """Whether nobody and nothing disturbs a single machine but the loss of its power.
+
+        What is unreadable becomes readable in the end, so that it matters how many runs there were before.
+        """
         visits = [visit for step in self.steps for visit in step.visits]
         return (
             len(self.setting.machines) == 1
             and not any(step.acts or step.jumps for step in self.steps[1:])
+            and not any(act.what == "obstruct" for step in self.steps for act in step.acts)
             and not any(visit.acts or visit.troubles or visit.what != "run" for visit in visits)
             and any(visit.crash_at is not None for visit in visits)
+        )
+
+    @property
+    def has_mirror(self) -> bool:
+        """Whether the sides can be swapped: they can do the same, and nothing tells them apart but the policy."""
+        s = self.setting
+        told_apart = s.policy.conflict is Conflict.NEWEST_WINS and bool(
+            s.skews
+        )  # the future is the local side's to say
+        return self.crashes_only and not (
+            s.bucket or s.caseless or told_apart or s.policy.conflict is Conflict.BACKUP_BOTH
         )
 
     def text(self) -> str:
@@ -131,6 +156,7 @@ class Story:
         lines = [f"seed {self.seed}: {policy}, {s}", f"  files: {', '.join(f'{n}:{z}' for n, z in self.files)}"]
         for n, step in enumerate(self.steps, 1):
             lines += [f"  step {n}"]
+            lines += [] if step.excludes is None else [f"    filter: {step.excludes}"]
             lines += [f"    {act}" for act in step.acts]
             lines += [f"    clock of {who} jumps by {seconds} s" for who, seconds in step.jumps]
             for visit in step.visits:
@@ -156,29 +182,92 @@ def calm(story: Story) -> Story:
     return replace(story, setting=setting, steps=tuple(steps))
 
 
+def mirrored(story: Story) -> Story:
+    """The same with the sides swapped."""
+    places = {"A": "shared", "shared": "A"}
+    setting = story.setting
+    mirror = {
+        Direction.PULL: Direction.PUSH,
+        Direction.PUSH: Direction.PULL,
+        Conflict.LOCAL_WINS: Conflict.REMOTE_WINS,
+        Conflict.REMOTE_WINS: Conflict.LOCAL_WINS,
+    }
+    policy = setting.policy
+    direction, conflict = mirror.get(policy.direction, policy.direction), mirror.get(policy.conflict, policy.conflict)
+    policy = replace(policy, direction=Direction(direction), conflict=Conflict(conflict))
+    skews = tuple((places[place], seconds) for place, seconds in setting.skews if place in places)
+    steps = [
+        replace(step, acts=tuple(replace(act, place=places[act.place]) for act in step.acts)) for step in story.steps
+    ]
+    return replace(story, setting=replace(setting, policy=policy, skews=skews), steps=tuple(steps))
+
+
 class _Author:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.random = Random(seed)
+        self.more = Random(f"{seed} more")
         self.contents = 1000
 
     def story(self) -> Story:
         random = self.random
         only_crashes = self.seed % EACH == 0
-        setting = self.setting()
+        setting = self.named(self.setting())
         if only_crashes:
-            setting = replace(setting, machines=("A",))
+            setting = replace(setting, machines=("A",), patterns=())
         names = random.sample(NAMES, random.randint(3, min(12, len(NAMES))))
         files = tuple((name, self.size()) for name in sorted(names))
         first = Step(tuple(self.act(place) for place in self.places(setting) for _ in range(random.randint(0, 4))))
-        steps = [first]
+        steps = [replace(first, acts=(*self.about_names(setting, clashes=not only_crashes), *first.acts))]
         if only_crashes:
             visits = [Visit("A", seed=random.randrange(2**32), crash_at=random.randint(20, 300)) for _ in range(3)]
             steps += [Step(visits=(visit,)) for visit in visits[: random.randint(1, 3)]]
             return Story(self.seed, setting, files, tuple(steps))
         for _ in range(random.randint(1, 3)):
             steps.append(self.step(setting))
-        return Story(self.seed, setting, files, tuple(steps))
+        return Story(self.seed, setting, files, tuple(self.crowded(step, setting) for step in steps))
+
+    # -- drawn apart from the rest, which stays as it was ------------------------------------------------------------
+
+    def named(self, setting: Setting) -> Setting:
+        """The setting, some with names that are one or that nobody wants; some whose bucket clashes are settled."""
+        more, policy = self.more, setting.policy
+        caseless = more.choice([("A", "B"), ("shared",)]) if more.random() < 0.12 else ()
+        patterns = more.choice(PATTERNS) if more.random() < 0.15 else ()
+        insists = len(setting.machines) > 1 and policy.direction is Direction.PUSH
+        if setting.bucket and more.random() < 0.2 and not insists:
+            policy = replace(policy, conflict=Conflict.LOCAL_WINS)
+        return replace(setting, caseless=caseless, patterns=patterns, policy=policy)
+
+    def about_names(self, setting: Setting, *, clashes: bool) -> tuple[Act, ...]:
+        """Done first of all, while both trees are the same: so that the same choice meets the same item."""
+        more, acts = self.more, []
+        if clashes and setting.bucket and more.random() < 0.4:
+            which, to = more.randrange(1000), more.randrange(3)
+            acts += [Act("clash", "shared", which, to, 1), Act("write below", "A", which, to, 2)]
+        if setting.caseless:
+            places = self.places(setting)
+            acts += [Act("rename case", more.choice(places), more.randrange(1000), n=n) for n in (3, 4)]
+        return tuple(acts)
+
+    def crowded(self, step: Step, setting: Setting) -> Step:
+        """The step, some with another process on the same machine, a prune, or another filter."""
+        more = self.more
+        if not step.visits:
+            return step
+        visits = list(step.visits)
+        machine = more.choice(visits).machine
+        if more.random() < 0.15:
+            visits.append(replace(self.another(machine), crash_at=more.choice([None, more.randint(1, 300)])))
+        if more.random() < 0.25:
+            visits.append(replace(self.another(machine), what="prune"))
+        excludes = more.choice([True, True, False]) if setting.patterns else None
+        return replace(step, visits=tuple(visits), excludes=excludes)
+
+    def another(self, machine: str) -> Visit:
+        return Visit(machine, seed=self.more.randrange(2**32))
+
+    # ----------------------------------------------------------------------------------------------------------------
 
     @staticmethod
     def places(setting: Setting) -> tuple[str, ...]:

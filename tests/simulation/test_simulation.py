@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 from tests.simulation import story
+from tests.simulation.record import ROWS
 from tests.simulation.shrink import shrink
 from tests.simulation.story import Act, Step, Story, Trouble, Visit
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 1000
+SEEDS = 2000
 SOME = 40
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("simulation")]
@@ -35,7 +36,11 @@ def simulate(*arguments: str, hashes: int = 0) -> subprocess.CompletedProcess[st
 def test_no_seed_breaks_an_invariant() -> None:
     done = simulate("--seeds", str(SEEDS))
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert f"{SEEDS} seeds" in done.stdout.splitlines()[-1]
+    *happened, last = done.stdout.splitlines()
+    assert last.startswith(f"{SEEDS} seeds, ")
+    for title, _ in ROWS:
+        (line,) = [line for line in happened if line.endswith(f" {title}")]
+        assert int(line.split()[0].replace(",", "")) > 0, line
 
 
 @pytest.mark.timeout(300)

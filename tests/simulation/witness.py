@@ -30,6 +30,13 @@ from trueup.core.table import Verb
 from trueup.core.tree import SIDES
 from trueup.stores.memory.state import MemoryState, Node
 
+WITH_NAMES_THAT_ARE_ONE = frozenset({"1", "2", "9", "10", "19", "errors", "end", "order"})
+"""What holds where two spellings are one name, too.
+
+A plan does not see what is agreed, so it can put a new spelling where the agreed one is, and take that for its own:
+then names may go on to differ. Contents must not get lost over it.
+"""
+
 STALE_LISTINGS = 6
 """So many earlier contents of a place are remembered, for listings that are late."""
 
@@ -41,6 +48,13 @@ class Acting(Protocol):
     policy: Policy
     places: Mapping[Side, str]
     seen: Seen
+    holds: set[str]
+    """Places that it keeps others away from."""
+    prunes: bool | None
+    """Whether it may destroy what is in the trash; True: last copies, too."""
+    bore: Mapping[str, Collection[str]]
+    """Names that each place bore when it began to."""
+    undoes: bool
 
 
 @dataclass
@@ -78,7 +92,8 @@ class Place:
     state: MemoryState
     folded: Callable[[Key], str]
     shadow: dict[str, Node] = field(default_factory=dict)
-    trash: set[str] = field(default_factory=set)
+    trash: dict[str, Key] = field(default_factory=dict)
+    """Names by handle."""
     marker: str | None = None
     earlier: deque[dict[str, Node]] = field(default_factory=lambda: deque(maxlen=STALE_LISTINGS))
     held: dict[Key, dict[Token, set[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
@@ -99,14 +114,18 @@ class Place:
 class Witness:
     """Sees every change of every place right after it has happened."""
 
-    def __init__(self, places: Mapping[str, Place]) -> None:
+    def __init__(self, places: Mapping[str, Place], *, caseless: bool = False) -> None:
         self.places = places
+        self.caseless = caseless
+        """Whether somewhere several names are one."""
         self.broken: list[str] = []
         self.ever: set[bytes] = set()
         """Every content that a person wrote."""
         self.agreed: dict[str, dict[Key, Ancestor]] = defaultdict(dict)
         """What each machine takes for agreed."""
         self.figures: Counter[str] = Counter()
+        self.excluded: Callable[[Key], bool] = lambda _: False
+        """What belongs to nobody at present."""
         self._digests: dict[bytes, str] = {}
 
     def digest(self, data: bytes) -> str:
@@ -118,6 +137,9 @@ class Witness:
 
     def wrong(self, invariant: str, text: str) -> None:
         """Write down what must not be."""
+        if self.caseless and invariant not in WITH_NAMES_THAT_ARE_ONE:
+            self.figures["spellings taken for each other"] += 1
+            return
         self.broken.append(f"invariant {invariant}: {text}")
 
     # -- changes -------------------------------------------------------------------------------------------------
@@ -134,13 +156,25 @@ class Witness:
             place.earlier.append(shadow)
             place.shadow = dict(state.nodes)
             changes = [self._change(place, shadow.get(key), state.nodes.get(key), who, shadow) for key in keys]
-        gone = place.trash - state.trash.keys()
-        if gone:
-            self.wrong("1", f"{sorted(gone)} vanished from the trash of {name}")
+        gone = place.trash.keys() - state.trash.keys()
+        for handle in sorted(gone):
+            self._check_pruned(place, who, handle, place.trash[handle])
         if who is not None and (len(state.trash) != len(place.trash) or state.marker != place.marker):
             self._check_side(place, who, "trash or marker")
-        place.trash, place.marker = set(state.trash), state.marker
+        place.trash = {handle: kept.discarded.key for handle, kept in state.trash.items()}
+        place.marker = state.marker
         return changes
+
+    def _check_pruned(self, place: Place, who: Acting | None, handle: str, key: Key) -> None:
+        """A kept version was destroyed: only by who was told to, and not the only one of its name."""
+        if who is None or who.prunes is None:
+            self.wrong("1", f"{handle} vanished from the trash of {place.name}")
+            return
+        self.figures["pruned"] += 1
+        sides = [self.places[name] for name in who.places.values()]
+        live = any(side.folded(key) in nodes for side in sides for nodes in (side.state.nodes, who.bore[side.name]))
+        if not (live or who.prunes):
+            self.wrong("1", f"{who.name} destroyed {handle} at {place.name}: nothing bears that name any more")
 
     def _change(
         self, place: Place, old: Node | None, new: Node | None, who: Acting | None, shadow: Mapping[str, Node]
@@ -156,6 +190,8 @@ class Witness:
             return text
         self.figures["effects"] += 1
         self._check_side(place, who, text)
+        if self.excluded(node.key) and not who.undoes:
+            self.wrong("19", f"{who.name} changed what belongs to nobody at {place.name}: {text}")
         if new is not None and new.data and new.data not in self.ever:
             self.wrong("1", f"{who.name} wrote what nobody wrote at {place.name}: {text}")
         if new is not None and new.kind is Kind.FILE:
@@ -258,7 +294,7 @@ class Witness:
         reported = {item.key: item.reason for item in plan.items}
         local, remote = (self.places[who.places[side]].files() for side in SIDES)
         for key in sorted(local.keys() | remote.keys()):
-            if local.get(key) == remote.get(key):
+            if local.get(key) == remote.get(key) or self.excluded(key):
                 continue
             if key not in reported:
                 if not any(key.startswith(f"{above}/") for above in reported):

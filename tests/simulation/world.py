@@ -17,10 +17,11 @@ from tests.simulation.person import Person, content
 from tests.simulation.story import Act, Setting, Step, Story, Visit
 from tests.simulation.witness import Place, Witness
 
-from trueup.core.model import Ancestor, Content, Fingerprint, Key, Kind
+from trueup.core.model import Ancestor, Content, Fingerprint, Key, Kind, is_directory, parents
 from trueup.core.plan import Plan
 from trueup.core.reconcile import Reason
 from trueup.core.strategy import Conflict, Deletes, Direction
+from trueup.engine.filter import PatternFilter
 from trueup.engine.journal import Journal
 from trueup.engine.run import look
 from trueup.protocols import Clock
@@ -79,7 +80,8 @@ class World:
         states = {name: MemoryState() for name in (*self.setting.machines, SHARED)}
         self._hands = {name: self._opened(name, _HandClock(self, name), states[name]) for name in states}
         self.witness = Witness(
-            {name: Place(name, states[name], hand.properties.names.folded) for name, hand in self._hands.items()}
+            {name: Place(name, states[name], hand.properties.names.folded) for name, hand in self._hands.items()},
+            caseless=bool(self.setting.caseless),
         )
         self._persons = {
             name: Person(hand, self._others(name), bucket=self._is_bucket(name)) for name, hand in self._hands.items()
@@ -92,6 +94,7 @@ class World:
                 shutil.copyfile(template, directory / "state.db")
             self.machines[name] = Machine(name, directory, self)
         self.figures: Counter[str] = Counter()
+        self._filter: PatternFilter | None = None
 
     # -- what the machines see (`Around`) ------------------------------------------------------------------------
 
@@ -128,6 +131,8 @@ class World:
         done = self._persons[act.place].act(act, hot)
         changes = self.witness.look(act.place, None)
         self.figures["acts"] += bool(changes)
+        if changes and act.what in ("rename case", "clash", "change kind"):
+            self.figures[act.what] += 1
         self.say(f"somebody at {act.place} {done} | {'; '.join(changes)}")
 
     def _opened(self, place: str, clock: Clock, state: MemoryState) -> MemoryStore:
@@ -135,7 +140,9 @@ class World:
             f"memory://{place}",
             clock=clock,
             state=state,
+            filter=None if isinstance(clock, _HandClock) else self._filter,
             directories=not self._is_bucket(place),
+            case_sensitive=place not in self.setting.caseless,
             tick_ns=self.setting.tick_ns,
             free_fingerprints=self.setting.free_fingerprints,
             batch_rows=self.setting.batch_rows,
@@ -198,16 +205,37 @@ class World:
             if place in self._skews:
                 self._skews[place] += seconds
                 self.say(f"the clock of {place} jumps by {seconds} s")
+        if step.excludes is not None:
+            self._set_filter(applies=step.excludes)
         assert self.loop is not None
         self.loop.skip(0.01)
         lives = [Life(self.machines[v.machine], v) for v in step.visits if v.machine in self.machines]
-        for life in lives:
+        for n, life in enumerate(lives):
+            if life.name in {earlier.name for earlier in lives[:n]}:
+                life.open_state()
+                self.figures["processes beside"] += 1
             self._start(life)
         for life in lives:
             await life.ended
+            life.close_state()
+            self.figures["locked out"] += life.locked_out
             self.figures["faults"] += life.troubles.injected
             self.figures["runs"] += 1
             self.figures["kills"] += life.dead
+
+    def _set_filter(self, *, applies: bool) -> None:
+        patterns = PatternFilter(exclude=self.setting.patterns) if applies else None
+        self.figures["filter changes"] += (patterns is None) != (self._filter is None)
+        self._filter = patterns
+        self.say(f"the filter is {self.setting.patterns if applies else 'nothing'}")
+
+        def excluded(key: Key) -> bool:
+            return patterns is not None and (
+                patterns.excludes(key.rstrip("/"), directory=is_directory(key))
+                or any(patterns.excludes(directory[:-1], directory=True) for directory in parents(key))
+            )
+
+        self.witness.excluded = excluded
 
     def _start(self, life: Life) -> None:
         assert self.loop is not None
@@ -328,6 +356,8 @@ def _open_reasons(setting: Setting) -> set[str]:
         reasons |= {Reason.MISSING_LOCAL, Reason.MISSING_REMOTE, Reason.MOVED}
     if setting.bucket:
         reasons.add(Reason.KIND_CONFLICT)
+    if setting.patterns:
+        reasons.add(Reason.KIND_CONFLICT)  # a directory that holds what belongs to nobody makes way for no file
     if policy.deletes is Deletes.REPORT:
         reasons |= {Reason.MISSING_LOCAL, Reason.MISSING_REMOTE}
     if policy.conflict in (Conflict.MANUAL, Conflict.NEWEST_WINS):
@@ -340,4 +370,5 @@ def _open_reasons(setting: Setting) -> set[str]:
 
 
 def _apart(one: Plan, other: Plan) -> str:
-    return f"{set(one.items) ^ set(other.items)}"
+    before, after = ([i for i in a.items if i not in b.items] for a, b in ((one, other), (other, one)))
+    return f"{before} and {after}"

@@ -272,6 +272,14 @@ async def test_a_directory_that_holds_only_filtered_items_is_not_empty(clock: Lo
         await store.remove(Key("d/"), expect=DIRECTORY_TOKEN, trash=None)
 
 
+def test_what_was_obstructed_in_a_bucket_is_a_file_again_whatever_its_name(clock: LogicalClock) -> None:
+    store = MemoryStore(clock=clock, directories=False)
+    store.put("o/", b"text")
+    store.obstruct("o/")
+    store.clear("o/")
+    assert store.state.nodes["o/"].kind is Kind.FILE
+
+
 async def test_what_is_obstructed_is_unknown_with_all_below_until_it_is_cleared(clock: LogicalClock) -> None:
     store = MemoryStore(clock=clock)
     store.put("d/a", b"1")

@@ -37,9 +37,12 @@ from trueup.engine.state import State
 from trueup.engine.undo import undo
 from trueup.protocols import Source
 from trueup.targets import Environments, Policies, Spec
+from trueup.targets.datasets import Datasets, Layout
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
+
+    from trueup.api.catalogues import Catalogue
 
 Select = Callable[[Item], bool]
 """Says of a change of the plan whether it is wanted."""
@@ -136,6 +139,29 @@ class Engine:
         """
         return self._config.target(name)
 
+    @property
+    def layout(self) -> Layout:
+        """Where the datasets of all actors are.
+
+        Raises:
+            UsageError: If nobody has said so.
+        """
+        if self._config.datasets is None:
+            raise UsageError(
+                "nobody has said where datasets are",
+                why="no configuration here or above has a table [datasets]",
+                attempt="trueup init --dataset --remote s3://BUCKET/PREFIX",
+            )
+        return self._config.datasets
+
+    def dataset(self, actor_id: str, actor_name: str, *, delete_orphans: bool = False) -> Datasets:
+        """The dataset of one actor, configured as a target or not.
+
+        Raises:
+            UsageError: If nobody has said where datasets are, or id or name cannot be a part of a path.
+        """
+        return self.layout.actor(actor_id, actor_name, delete_orphans=delete_orphans)
+
     # -- the line ------------------------------------------------------------------------------------------------
 
     async def plan(
@@ -143,6 +169,7 @@ class Engine:
         target: str | Spec,
         *,
         verify: bool = False,
+        glance: bool = False,
         resolve: Mapping[Key, Conflict] = _NO_DECISIONS,
         select: Select | None = None,
     ) -> Plan:
@@ -151,11 +178,12 @@ class Engine:
         Args:
             target: A configured target's name, or a target.
             verify: Read and compare every byte, whatever the versions say.
+            glance: Read no content to compare with a record: size and time decide what digests of before do not tell.
             resolve: Strategies for single keys.
             select: Which changes are wanted.
         """
         job = await self._job(target)
-        return await look(replace(job, verify=verify, resolve=resolve, select=select))
+        return await look(replace(job, verify=verify, glance=glance, resolve=resolve, select=select))
 
     def refusals(self, plan: Plan, target: str | Spec, *, allow: Iterable[Guard] = ()) -> tuple[Refusal, ...]:
         """The guards that would refuse this plan."""
@@ -245,6 +273,12 @@ class Engine:
         record = await self.record(run_name)
         job = replace(await self._planned_job(record.plan, allow), command=command)
         return await undo(record, job, confirm=confirm)
+
+    def models(self) -> Catalogue:
+        """What AI providers list, and the catalogue of it."""
+        from trueup.api.catalogues import Catalogue  # an HTTP client that folders need not load
+
+        return Catalogue(self._config, self._directory, self._ambient)
 
     async def survey(self, target: str | Spec) -> list[Judged]:
         """Every item of a target that records, in key order: what each side shows, and the table's rule for it.

@@ -20,9 +20,11 @@ from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
 from trueup.protocols import Access, Filter, Opening, Store
 from trueup.stores import open_store, scheme_of
 from trueup.stores.joined import JoinedStore, places
-from trueup.targets import NATURES, Spec, environments, policies
+from trueup.targets import NATURES, Spec, datasets, environments, models, policies
+from trueup.targets.datasets import Datasets
 from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders, Tuning
+from trueup.targets.models import Models
 from trueup.targets.policies import Policies
 
 
@@ -54,6 +56,14 @@ def open_job(
     )
     if isinstance(spec, Folders):
         return _open_folders(spec, opening, state, ambient)
+    if isinstance(spec, Datasets):
+        from trueup.api.datasets import open_dataset
+
+        return open_dataset(spec, opening, state, ambient)
+    if isinstance(spec, Models):
+        from trueup.api.catalogues import open_models
+
+        return open_models(spec, opening, state, ambient)
     from trueup.api.registries import open_registry  # stores that folders need not load
 
     return open_registry(spec, opening, state, ambient)
@@ -90,6 +100,10 @@ def spec_from(plan: Plan) -> Spec:
             )
         case environments.KIND:
             return Environments(name, _registry(locations[environments.RECORD]), locations[environments.ENGINE])
+        case datasets.KIND:
+            return Datasets(name, "", "", locations[datasets.MANIFEST], locations[LOCAL], locations[REMOTE])
+        case models.KIND:
+            return Models(name, locations[models.CATALOGUE], accounts=None)
         case _:
             nature = NATURES[kind]() if (kind := plan.target.kind) in NATURES else None
             return Folders(name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy, nature=nature)

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from trueup.core.errors import Corrupt, StoreError
+from trueup.core.errors import Corrupt, StoreError, UsageError
 from trueup.core.model import Damaged, Entry, Key, Shown, Side, Unknown
 from trueup.core.plan import Step
 from trueup.core.strategy import Policy
@@ -100,6 +100,18 @@ def containers(job: Job, key: Key) -> list[str]:
     """The running containers of an entry, by the engine's ids. Blocks."""
     path = job.target.locations[policies.RECORD].rpartition("#")[0]
     return [container.id for container in containers_of(path, job.target.kind, key)]
+
+
+def check_image(name: str) -> None:
+    """Refuse what cannot be the name of an image.
+
+    Raises:
+        UsageError: If it cannot.
+    """
+    try:
+        references.parse(name)
+    except ValueError as error:
+        raise UsageError(str(error), attempt="an image as docker pull takes it: libero:latest") from error
 
 
 def same_image(one: str) -> Callable[[str], bool]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trueup.core.errors import NotFound, PreconditionFailed, StoreError
 from trueup.core.model import UNTRUSTED, Content, Entry, Kind, Side
+from trueup.core.table import Verb
 from trueup.engine.job import Job
 from trueup.engine.run import held, writing
 from trueup.protocols import Discarded, Source
@@ -65,6 +66,7 @@ async def restore(job: Job, side: Side, handle: str, to: Path | None) -> None:
         return
     async with held(job), writing(job):
         await store.write(item.key, source, expect=None, trash=None)
+        await store.flush()
 
 
 async def prune(job: Job, which: Prunable, *, dry_run: bool) -> Pruned:
@@ -85,8 +87,15 @@ async def prune(job: Job, which: Prunable, *, dry_run: bool) -> Pruned:
 
 
 async def _is_last_copy(job: Job, kept: TrashItem) -> bool:
-    """Whether no side holds anything under the name any more."""
-    return all([await job.stores[side].stat(kept.item.key) is None for side in job.stores])
+    """Whether no side holds anything under the name any more. A record of some content is no copy of it."""
+    sides = list(job.stores)
+    if _holds_content(job, kept.side):
+        sides = [side for side in sides if _holds_content(job, side)]
+    return all([await job.stores[side].stat(kept.item.key) is None for side in sides])
+
+
+def _holds_content(job: Job, side: Side) -> bool:
+    return Verb.PUT in job.stores[side].properties.verbs
 
 
 def _write_out(path: Path, source: Source) -> None:

@@ -8,15 +8,24 @@ COMMANDS: dict[str, Listed] = {
     "status": Listed("plan:status", "Look", "Say how each target stands."),
     "plan": Listed("plan:plan", "Look", "Show what sync would do, and why."),
     "diff": Listed("diff:diff", "Look", "Show how the two versions of an item differ."),
+    "models": Listed("models.showing:models", "Look", "What AI providers offer, and how it changed."),
     "verify": Listed("plan:verify", "Look", "Read and compare every byte of both sides."),
     "sync": Listed("sync:sync", "Act", "Bring both sides into agreement."),
     "apply": Listed("apply:apply", "Act", "Carry out a plan that was saved before."),
     "conflicts": Listed("conflicts:conflicts", "Act", "List, show and resolve conflicts."),
     "undo": Listed("history:undo", "Act", "Take a run back."),
     "watch": Listed("watch:watch", "Act", "Sync whenever something changes."),
-    "registry": Listed("registry:registry", "Act", "List, add, adopt, verify and remove policies and environments."),
-    "list": Listed("registry.commands:list_", "Look", "List the policies and environments of a registry."),
-    "remove": Listed("registry.removing:remove_entry", "Act", "Remove a policy or an environment."),
+    "registry": Listed(
+        "registry:registry", "Act", "List, add, forget, adopt, verify and remove entries of a registry."
+    ),
+    "list": Listed(
+        "registry.commands:list_", "Look", "List policies and environments; short for `trueup registry ls`."
+    ),
+    "remove": Listed(
+        "registry.removing:remove_entry",
+        "Act",
+        "Remove a policy with its weights, or an environment; short for `trueup registry remove`.",
+    ),
     "history": Listed("history:history", "Remember", "List and show runs."),
     "trash": Listed("trash:trash", "Remember", "List, restore and prune replaced and deleted versions."),
     "init": Listed("init:init", "Set up", "Write a first trueup.toml."),

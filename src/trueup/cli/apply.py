@@ -12,7 +12,7 @@ from trueup.cli.group import Command
 from trueup.cli.plan import finish, read_plan
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.sync import Asked, Wanted, conclude, present_refused
-from trueup.cli.targets import AD_HOC, allow_option, select_option, yes_option
+from trueup.cli.targets import AD_HOC, DATASET, allow_option, select_option, yes_option
 from trueup.core.check import Guard
 from trueup.core.errors import PlanRefused
 from trueup.core.model import LOCAL, REMOTE
@@ -82,6 +82,8 @@ def apply(
 def words_for(runner: Runner, plan: Plan) -> Words:
     """How the target of a plan is typed."""
     if plan.target.name in runner.engine.targets:
+        return Words(quote(plan.target.name))
+    if plan.target.kind == DATASET:
         return Words(quote(plan.target.name))
     if plan.target.kind != folders.KIND:
         return Words(plan.target.kind)

@@ -37,6 +37,7 @@ from trueup.core.table import Verb
 from trueup.render.documents import summary_fields
 from trueup.render.tables import CONSEQUENCES, conflict_block, conflict_lines
 from trueup.render.text import line
+from trueup.targets.datasets import Datasets
 
 ANSWERS = {"local": Conflict.LOCAL_WINS, "remote": Conflict.REMOTE_WINS, "both": Conflict.BACKUP_BOTH}
 
@@ -220,7 +221,8 @@ def _parse(runner: Runner, words: tuple[str, ...], overrides: Overrides) -> tupl
     """The target and the keys; the target may be left out where there is only one."""
     known = words[0] == "folder" or words[0] in runner.engine.targets or len(words) > 1
     target, rest = choose(runner, words if known else (), overrides)
-    folders_of(target)
+    if not isinstance(target.spec, Datasets):
+        folders_of(target)
     keys = tuple(Key(key.rstrip("/")) for key in (rest if known else words))
     if not keys:
         raise UsageError("which item?", attempt=f"trueup conflicts ls {target.words.target}")

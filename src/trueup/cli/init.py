@@ -46,6 +46,7 @@ class Answers:
 @click.option("--remote", metavar="PLACE", help="The other side: a path or a URL.")
 @click.option("--name", metavar="NAME", help="What to call the target; else the name of the local folder.")
 @click.option("--deletes", type=click.Choice(list(DELETES)), help="What a deletion on one side means for the other.")
+@click.option("--dataset", is_flag=True, help="Datasets of actors: where they are, and the script of their document.")
 @click.option("--yes", is_flag=True, help="Ask nothing: local is the current folder, deleted files are restored.")
 @click.option("--force", is_flag=True, help="Replace a configuration that is there.")
 @pass_session
@@ -57,6 +58,7 @@ def init(
     remote: str | None,
     name: str | None,
     deletes: str | None,
+    dataset: bool,
     yes: bool,
     force: bool,
 ) -> None:
@@ -68,10 +70,16 @@ def init(
       trueup init --local site --remote /srv/backup/site --deletes propagate
       trueup init --remote ~/backup --yes
       trueup init --local site --remote s3://BUCKET/site
+      trueup init --dataset --remote s3://BUCKET/system_actors/training_data
 
     What is missing is asked. Paths are relative to the current folder.
     """
     file = folder / "trueup.toml"
+    if dataset:
+        from trueup.cli.layout import write_layout
+
+        write_layout(session, folder, local, remote, force=force)
+        return
     _refuse_to_replace(folder, force=force)
     if yes:
         local, deletes = local or ".", deletes or "restore"
@@ -87,10 +95,10 @@ def init(
     deletes = deletes or _ask_deletes()
     _refuse_nested(local, remote)
     _refuse_nowhere(remote)
-    answers = Answers(name or _name(local), _relative(local, folder), _relative(remote, folder), deletes)
+    answers = Answers(name or _name(local), relative(local, folder), relative(remote, folder), deletes)
     text = _text(answers)
-    _validate(file, text)
-    _write(file, text, force=force)
+    validate(file, text)
+    write(file, text, force=force)
     said = f"{printable(str(file))}: written. Next: trueup status"
     respond(session, "init", [line(said)], path=str(file.resolve()), target=answers.name)
 
@@ -161,7 +169,7 @@ def _name(local: str) -> str:
     return f"{name}-folder" if name in RESERVED else name
 
 
-def _relative(place: str, folder: Path) -> str:
+def relative(place: str, folder: Path) -> str:
     """A path that is typed in the current folder, as a file in another one writes it."""
     if _LATER.match(place) or Path(place).is_absolute():
         return place
@@ -182,23 +190,23 @@ def _text(answers: Answers) -> str:
 
 [{dotted(("targets", answers.name))}]
 kind = "folder"
-local = {_quoted(answers.local)}
-remote = {_quoted(answers.remote)}
+local = {quoted(answers.local)}
+remote = {quoted(answers.remote)}
 direction = "bidirectional"  # {words(Direction)}
 conflict = "manual"  # {words(Conflict)}
-deletes = {_quoted(answers.deletes)}  # {words(Deletes)}
+deletes = {quoted(answers.deletes)}  # {words(Deletes)}
 # exclude = ["*.tmp"]  # more patterns, as in .gitignore
 # max_delete = "20%"  # a run that would delete more is refused; a count, or a percentage
 # keep = "all"  # replaced and deleted versions kept in the trash: {words(Keep)}
 """
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A TOML string; JSON's differ only in DEL, which TOML wants escaped."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _validate(file: Path, text: str) -> None:
+def validate(file: Path, text: str) -> None:
     """Nothing is written that would be refused later."""
     from trueup.config.document import parse
     from trueup.config.layers import Reader
@@ -217,7 +225,7 @@ def _validate(file: Path, text: str) -> None:
         raise UsageError("that cannot be configured", why=str(error)) from error
 
 
-def _write(file: Path, text: str, *, force: bool) -> None:
+def write(file: Path, text: str, *, force: bool) -> None:
     """A file that appeared meanwhile is not replaced either; one that is replaced is so at once."""
     new = file.with_name(f".{file.name}.{os.getpid()}.new") if force else file
     try:

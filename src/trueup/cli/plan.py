@@ -32,6 +32,7 @@ from trueup.core.report import EXIT_FAILED, EXIT_OK, combine, plan_exit_code
 from trueup.render.documents import document, dump, refusal_fields, summary_fields
 from trueup.render.names import printable, quote
 from trueup.render.plans import plan_lines, status_lines, verdict
+from trueup.targets.datasets import Datasets
 
 SHOWN_CHARACTERS = 300
 """Of what is wrong with a plan that somebody else may have written."""
@@ -54,6 +55,7 @@ def status(session: Session, *, names: tuple[str, ...], overrides: Overrides, ex
       trueup status                       every target
       trueup status photos -v             one, with all that differs
       trueup status folder ~/a /mnt/a     two folders that no file configures
+      trueup status dataset 0042 0042_eu  one actor's images: size, time, and digests of before
       trueup status --quiet || trueup sync
 
     Nothing is written, and unchanged files are not read: they are known by size, time and inode. `trueup verify` reads
@@ -74,6 +76,7 @@ def verify(session: Session, *, names: tuple[str, ...], overrides: Overrides) ->
     Examples:
       trueup verify                       every target
       trueup verify photos -v             one, with all that differs
+      trueup verify dataset 0042 0042_eu  stopped half-way, it goes on from there
       trueup verify --json
 
     Finds what size and time cannot show, such as a damaged disk. Writes nothing. The exit code is 3 if anything
@@ -85,6 +88,8 @@ def verify(session: Session, *, names: tuple[str, ...], overrides: Overrides) ->
 def _survey(
     session: Session, names: tuple[str, ...], overrides: Overrides, *, exit_code: bool, by_content: bool
 ) -> int:
+    from trueup.api.datasets import refuse_unknown
+
     async def work(runner: Runner) -> int:
         chosen = choose_all(runner, names, overrides)
         entries: list[dict[str, Any]] = []
@@ -93,7 +98,9 @@ def _survey(
             target = chosen[index]
             entries.append({"name": target.spec.name})
             try:
-                plan = await runner.engine.plan(target.spec, verify=by_content)
+                plan = await runner.engine.plan(target.spec, verify=by_content, glance=not by_content)
+                if isinstance(target.spec, Datasets):
+                    await refuse_unknown(target.spec, plan)
             except* TrueupError:
                 runner.display.close()
                 if session.text:

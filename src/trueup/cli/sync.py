@@ -64,6 +64,8 @@ KINDS = {
     "templates": "files:sync_templates",
     "settings": "files:sync_settings",
     "static": "files:sync_static",
+    "dataset": "dataset:sync_dataset",
+    "models": "models.syncing:sync_models",
 }
 """Words behind ``sync`` that are commands of their own; no target can be called so."""
 

@@ -18,13 +18,18 @@ from trueup.core.errors import UsageError
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep
 from trueup.render.names import quote
 from trueup.render.plans import Words
-from trueup.targets import Spec, environments, policies
+from trueup.targets import Spec, environments, models, policies
+from trueup.targets.datasets import Datasets
 from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders, Selection
+from trueup.targets.models import Models
 from trueup.targets.policies import Policies
 
 AD_HOC = "folder"
 """``sync folder LOCAL REMOTE``: a target that no file configures."""
+
+DATASET = "dataset"
+"""``sync dataset ACTOR_ID ACTOR_NAME``: an actor, where the configuration says that datasets are."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -176,8 +181,8 @@ allow_option = word_option(
 )
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask. Guards refuse all the same.")
 select_option = click.option("--select", metavar="GLOB", multiple=True, help="Only these changes; as in .gitignore.")
-targets_argument = click.argument("names", nargs=-1, metavar="[NAME... | folder LOCAL REMOTE]")
-target_argument = click.argument("words", nargs=-1, metavar="[NAME | folder LOCAL REMOTE]")
+targets_argument = click.argument("names", nargs=-1, metavar="[NAME... | folder LOCAL REMOTE | dataset ID NAME]")
+target_argument = click.argument("words", nargs=-1, metavar="[NAME | folder LOCAL REMOTE | dataset ID NAME]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +199,10 @@ def choose_all(runner: Runner, names: Sequence[str], overrides: Overrides = Over
     Raises:
         UsageError: If a name is unknown, or nothing is configured.
     """
+    if names and names[0] == DATASET:
+        chosen, rest = choose(runner, names, overrides)
+        no_more(rest)
+        return [chosen]
     if names and names[0] == AD_HOC:
         chosen, rest = choose(runner, names, overrides)
         if rest:
@@ -226,6 +235,11 @@ def choose(
         if len(words) < 3:
             raise UsageError(f"{AD_HOC} takes two folders, LOCAL and REMOTE", why=f"there are {len(words) - 1}")
         return _ad_hoc(words[1], words[2], overrides, runner.engine.targets), tuple(words[3:])
+    if words and words[0] == DATASET:
+        if len(words) < 3:
+            raise UsageError(f"{DATASET} takes ACTOR_ID and ACTOR_NAME", why=f"there are {len(words) - 1}")
+        spec = runner.engine.dataset(words[1], words[2])
+        return Chosen(overrides.applied(spec), Words(dataset_words(spec), overrides.flags())), tuple(words[3:])
     if words:
         return _configured(runner, words[0], overrides), tuple(words[1:])
     names = list(runner.engine.targets)
@@ -233,6 +247,11 @@ def choose(
         why = f"there are {', '.join(names)}" if names else "none is configured, here or in a folder above"
         raise UsageError("which target?", why=why, attempt="the same command with NAME, or with folder LOCAL REMOTE")
     return _configured(runner, names[0], overrides), ()
+
+
+def dataset_words(spec: Datasets) -> str:
+    """How an actor is typed."""
+    return f"{DATASET} {quote(spec.actor_id)} {quote(spec.actor_name)}"
 
 
 def _configured(runner: Runner, name: str, overrides: Overrides) -> Chosen:
@@ -249,6 +268,7 @@ def _only(runner: Runner, kind: type[Policies | Environments]) -> Spec:
 BY_KIND: Mapping[str, Callable[[Runner], Spec]] = {
     policies.KIND: functools.partial(_only, kind=Policies),
     environments.KIND: functools.partial(_only, kind=Environments),
+    models.KIND: lambda _: Models(accounts=None),
 }
 """Words that mean a target whether or not one is configured."""
 

@@ -9,7 +9,17 @@ from typing import Any
 from trueup.config.document import Document
 from trueup.config.problems import Origin, Problem, dotted, nearest, shown, worded
 from trueup.config.secret import Place
-from trueup.config.settings import BUCKET, KINDS, NAME, RESERVED, Setting
+from trueup.config.settings import (
+    ALERT,
+    BUCKET,
+    DATASETS,
+    KINDS,
+    LAYOUT,
+    NAME,
+    PROVIDER,
+    RESERVED,
+    Setting,
+)
 from trueup.config.values import Wrong
 
 Path = tuple[str, ...]
@@ -64,15 +74,20 @@ class Reader:
         )
 
     def _sections(self, table: Mapping[str, Any], above: Path, profile: str, also: str = "") -> Values:
-        """``targets`` and ``buckets``, of the file itself or of a profile."""
+        """``targets``, ``buckets``, ``providers``, ``alerts`` and ``datasets``, of the file itself or of a profile."""
         found: Values = {}
         sections: dict[str, Callable[[Path, Any, Path, str], Values]] = {
             "targets": self._target,
             "buckets": self._bucket,
+            "providers": self._provider,
+            "alerts": self._alert,
         }
         for section, content in table.items():
+            if section == DATASETS:
+                found |= self._layout(content, (*above, section), profile)
+                continue
             if section not in sections:
-                self._unknown((*above, section), [*sections, also] if also else sections)
+                self._unknown((*above, section), [*sections, DATASETS, also] if also else [*sections, DATASETS])
                 continue
             for name, value in self._table(content, (*above, section)).items():
                 where = (*above, section, name)
@@ -99,10 +114,23 @@ class Reader:
         settings = {name: setting for kind in KINDS.values() for name, setting in kind.items()}
         return found | self._settings(table, settings, path, where, profile, also="kind")
 
+    def _layout(self, value: Any, where: Path, profile: str) -> Values:
+        """A table of its own: its path is one name, those of its settings are two."""
+        found = {(DATASETS,): Found(None, self._document.origin(where, profile=profile))}
+        return found | self._settings(self._table(value, where), LAYOUT, (DATASETS,), where, profile)
+
     def _bucket(self, path: Path, value: Any, where: Path, profile: str) -> Values:
         table = {"url": value} if isinstance(value, str) else self._table(value, where)
         found = {path: Found(None, self._document.origin(where, profile=profile))}
         return found | self._settings(table, BUCKET, path, where, profile)
+
+    def _provider(self, path: Path, value: Any, where: Path, profile: str) -> Values:
+        found = {path: Found(None, self._document.origin(where, profile=profile))}
+        return found | self._settings(self._table(value, where), PROVIDER, path, where, profile)
+
+    def _alert(self, path: Path, value: Any, where: Path, profile: str) -> Values:
+        found = {path: Found(None, self._document.origin(where, profile=profile))}
+        return found | self._settings(self._table(value, where), ALERT, path, where, profile)
 
     def _settings(
         self,

@@ -15,26 +15,34 @@ from trueup.config.layers import WRONG, Found, Layer, Reader, Values
 from trueup.config.problems import Origin, Problem, Source, dotted, nearest, refuse, shown
 from trueup.config.secret import Place, Secret, absolute
 from trueup.config.settings import (
+    ALERT,
     BUCKET,
+    DATASET,
+    DATASETS,
     ENVIRONMENTS,
     FILES,
     FOLDER,
     KINDS,
+    LAYOUT,
     POLICIES,
+    PROVIDER,
     SETTINGS,
     STATIC,
     TEMPLATES,
     Setting,
 )
 from trueup.config.values import BUCKET as BUCKET_SCHEME
-from trueup.config.values import Wrong, plain
+from trueup.config.values import Address, Delivery, Wrong, plain
 from trueup.core.errors import UsageError
 from trueup.core.strategy import Policy
 from trueup.targets import Reload, Settings, Spec, Static, Templates, environments, policies
+from trueup.targets.datasets import Layout
 from trueup.targets.folders import KIND, Folders, Nature, Selection, Tuning
 
 APP = "trueup"
 PERSONAL = "config.toml"
+DEFAULTS = (policies.KIND, environments.KIND)
+"""Names that mean a target where none is configured under them."""
 """Name of the user's and the system's file, in a folder of their own."""
 
 _BUCKET = re.compile(rf"{BUCKET_SCHEME}:(?://)?([^/]+)/?(.*)", re.DOTALL)
@@ -52,6 +60,31 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """What is set of a service that lists AI models."""
+
+    base_url: Address | None = None
+    api_key: Secret | None = None
+    organization: str | None = None
+    fresh: float = 12 * 3600.0
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What is told about models, and where."""
+
+    name: str
+    deliver: Delivery
+    days: tuple[int, ...] = (90, 60, 30, 7)
+    changes: tuple[str, ...] = ()
+
+
+SECTIONS: Mapping[str, Mapping[str, Setting]] = {"buckets": BUCKET, "providers": PROVIDER, "alerts": ALERT}
+"""The settings of each section that is not about targets."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """What is configured, for one profile."""
 
@@ -64,10 +97,15 @@ class Config:
     targets: Mapping[str, Spec] = field(default_factory=lambda: MappingProxyType({}))
     """By name, in the order of the files."""
     buckets: Mapping[str, Bucket] = field(default_factory=lambda: MappingProxyType({}))
+    providers: Mapping[str, ProviderSettings] = field(default_factory=lambda: MappingProxyType({}))
+    alerts: Mapping[str, Alert] = field(default_factory=lambda: MappingProxyType({}))
     settings: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     """Every setting in effect by its dotted name, as JSON types; secrets as how they are got."""
     origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}))
     """Where each of them comes from."""
+
+    datasets: Layout | None = None
+    """Where the datasets of all actors are; None: nobody has said so."""
 
     def target(self, name: str) -> Spec:
         """The target of that name.
@@ -79,8 +117,13 @@ class Config:
             return self.targets[name]
         if self.targets:
             raise UsageError(
-                f"there is no target {shown(name)}", why=nearest(name, self.targets), attempt="trueup status"
+                f"there is no target {shown(name)}",
+                why=nearest(name, [*self.targets, *DEFAULTS]),
+                attempt="trueup status",
             )
+        near = nearest(name, DEFAULTS)
+        if near.startswith("did"):
+            raise UsageError(f"there is no target {shown(name)}", why=near)
         raise UsageError(
             f"there is no target {shown(name)}",
             why="none is configured, here or in a folder above",
@@ -120,7 +163,10 @@ def load(
     values = _merge(layer.chosen(chosen) for layer in layers)
     _complete(values, _overrides(outside, flags or {}, problems))
     buckets = _buckets(values, problems)
-    targets = _targets(values, buckets, problems)
+    layout = _layout(values, buckets, problems)
+    targets = _targets(values, buckets, layout, problems)
+    providers = {name: ProviderSettings(**found) for name, found in _tables(values, "providers", problems)}
+    alerts = {name: Alert(name, **found) for name, found in _tables(values, "alerts", problems)}
     refuse(problems)
     listed = _listed(values)
     head = {"state_dir": (str(directory), state_origin), "profile": (chosen, chosen_origin)}
@@ -130,7 +176,10 @@ def load(
         profile=chosen,
         profiles=profiles,
         targets=MappingProxyType(targets),
+        datasets=layout,
         buckets=MappingProxyType(buckets),
+        providers=MappingProxyType(providers),
+        alerts=MappingProxyType(alerts),
         settings=MappingProxyType(
             {name: value for name, (value, _) in head.items()}
             | {dotted(path): plain(found.value) for path, found in listed}
@@ -223,7 +272,9 @@ def _check_profiles(layers: list[Layer], problems: list[Problem]) -> None:
     for layer in layers:
         for name, values in layer.profiles.items():
             for path, found in values.items():
-                whole = (*path, "kind") in values or (*path, "url") in values
+                if path[0] == DATASETS:
+                    continue
+                whole = path[0] in ("providers", "alerts") or (*path, "kind") in values or (*path, "url") in values
                 if len(path) == 2 and path not in base and not whole:
                     known = [other[1] for other in base if other[0] == path[0]]
                     what = f"{dotted(('profiles', name, *path))} changes something that there is not"
@@ -231,10 +282,10 @@ def _check_profiles(layers: list[Layer], problems: list[Problem]) -> None:
 
 
 def _merge(layers: Iterable[Values]) -> Values:
-    """Setting by setting; but a bucket comes from one file, so that none can send another's keys elsewhere."""
+    """Setting by setting; but what has keys comes from one file, so that none can send another's keys elsewhere."""
     merged: Values = {}
     for values in layers:
-        replaced = {path for path in values if len(path) == 2 and path[0] == "buckets"}
+        replaced = {path for path in values if len(path) == 2 and path[0] in SECTIONS}
         merged = {path: found for path, found in merged.items() if path[:2] not in replaced} | values
     return merged
 
@@ -270,9 +321,13 @@ def _said(setting: Setting, value: object, outside: Place, origin: Origin, probl
 def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
     """Add what environment and flags say, and the defaults."""
     default = Origin(Source.DEFAULT)
-    for path in [path for path in values if len(path) == 2]:
+    if (DATASETS,) in values:
+        for name, setting in LAYOUT.items():
+            if not setting.required:
+                values.setdefault((DATASETS, name), Found(setting.default, default))
+    for path in [path for path in values if _is_named(path)]:
         kind = values.get((*path, "kind"))
-        settings = BUCKET if path[0] == "buckets" else KINDS.get(str(kind.value) if kind else KIND, {})
+        settings = SECTIONS.get(path[0]) or KINDS.get(str(kind.value) if kind else KIND, {})
         for name, setting in settings.items():
             if path[0] == "targets" and name in overrides and settings in FILES.values():
                 values[*path, name] = overrides[name]
@@ -282,13 +337,18 @@ def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
 
 def _listed(values: Values) -> list[tuple[tuple[str, ...], Found]]:
     """All settings, table by table, in the order in which they are documented."""
-    known = [name for settings in (*KINDS.values(), BUCKET) for name in settings]
+    known = [name for settings in (*KINDS.values(), *SECTIONS.values(), LAYOUT) for name in settings]
     order = {name: number for number, name in enumerate(dict.fromkeys(["kind", *known]))}
     tables: dict[tuple[str, ...], int] = {
-        path: number for number, path in enumerate(path for path in values if len(path) == 2)
+        path: number for number, path in enumerate(path for path in values if path == (DATASETS,) or _is_named(path))
     }
-    settings = [item for item in values.items() if len(item[0]) == 3]
-    return sorted(settings, key=lambda item: (tables[item[0][:2]], order[item[0][2]]))
+    settings = [item for item in values.items() if item[0] not in tables]
+    return sorted(settings, key=lambda item: (tables[item[0][:-1]], order[item[0][-1]]))
+
+
+def _is_named(path: tuple[str, ...]) -> bool:
+    """Whether it is that of one target or one bucket."""
+    return len(path) == 2 and path[0] != DATASETS
 
 
 def _buckets(values: Values, problems: list[Problem]) -> dict[str, Bucket]:
@@ -297,22 +357,55 @@ def _buckets(values: Values, problems: list[Problem]) -> dict[str, Bucket]:
     return {name: Bucket(**settings) for name, settings in buckets.items() if settings is not None}
 
 
-def _targets(values: Values, buckets: Mapping[str, Bucket], problems: list[Problem]) -> dict[str, Spec]:
+def _layout(values: Values, buckets: Mapping[str, Bucket], problems: list[Problem]) -> Layout | None:
+    if (DATASETS,) not in values:
+        return None
+    required = [name for name, setting in LAYOUT.items() if setting.required]
+    _resolve(values, (DATASETS,), buckets, problems)
+    settings = _usable(values, (DATASETS,), required, LAYOUT, problems)
+    if settings is None:
+        return None
+    origin = values[DATASETS, "local"].origin
+    folder = str(origin.path.parent) if origin.path is not None else ""
+    limits = settings["max_delete"]
+    return Layout(settings["local"], settings["remote"], settings["manifest"], settings["conflict"], limits, folder)
+
+
+def _resolve(values: Values, path: tuple[str, ...], buckets: Mapping[str, Bucket], problems: list[Problem]) -> None:
+    """A remote that names a bucket becomes its URL."""
+    known = [path[1] for path in values if path[0] == "buckets" and len(path) == 2]
+    remote = values.get((*path, "remote"))
+    if remote is not None and remote.value is not WRONG:
+        values[*path, "remote"] = Found(_resolved(remote, path, buckets, known, problems), remote.origin)
+
+
+def _tables(values: Values, section: str, problems: list[Problem]) -> list[tuple[str, dict[str, Any]]]:
+    """The tables of a section that can be used, by name."""
+    table = SECTIONS[section]
+    required = [name for name, setting in table.items() if setting.required]
+    names = [path[1] for path in values if path[0] == section and len(path) == 2]
+    found = [(name, _usable(values, (section, name), required, table, problems)) for name in names]
+    return [(name, settings) for name, settings in found if settings is not None]
+
+
+def _targets(
+    values: Values, buckets: Mapping[str, Bucket], layout: Layout | None, problems: list[Problem]
+) -> dict[str, Spec]:
     """All targets that can be built; a remote that names a bucket becomes its URL in `values` too."""
     targets: dict[str, Spec] = {}
-    known = [path[1] for path in values if path[0] == "buckets" and len(path) == 2]
     for section, name in [path for path in values if path[0] == "targets" and len(path) == 2]:
         path = (section, name)
-        remote = values.get((*path, "remote"))
-        if remote is not None and remote.value is not WRONG:
-            values[*path, "remote"] = Found(_resolved(remote, path, buckets, known, problems), remote.origin)
+        _resolve(values, path, buckets, problems)
         kind = values.get((*path, "kind"))
         table = KINDS.get(str(kind.value) if kind else KIND, FOLDER)
         _refuse_foreign(values, path, table, problems)
         required = ["kind", *(key for key, setting in table.items() if setting.required)]
         settings = _usable(values, path, required, table, problems)
-        if settings is not None:
-            targets[name] = _target(name, table, settings, values[path].origin, problems)
+        if table is DATASET and layout is None and (DATASETS,) not in values:
+            what = f"{dotted(path)} is a dataset, and there is no [{DATASETS}]"
+            problems.append(Problem(values[path].origin, what, "it says where datasets are"))
+        elif settings is not None and (layout is not None or table is not DATASET):
+            targets[name] = _target(name, table, settings, layout, values[path].origin, problems)
     return targets
 
 
@@ -327,8 +420,16 @@ def _refuse_foreign(
 
 
 def _target(
-    name: str, table: Mapping[str, Setting], settings: Mapping[str, Any], origin: Origin, problems: list[Problem]
+    name: str,
+    table: Mapping[str, Setting],
+    settings: Mapping[str, Any],
+    layout: Layout | None,
+    origin: Origin,
+    problems: list[Problem],
 ) -> Spec:
+    if table is DATASET and layout is not None:
+        actor = (settings["actor_id"], settings["actor_name"])
+        return layout.actor(*actor, name=name, delete_orphans=settings["delete_orphans"])
     if table is POLICIES:
         return policies.Policies(name, **settings)
     if table is ENVIRONMENTS:
@@ -348,7 +449,7 @@ def _nature(table: Mapping[str, Setting], settings: Mapping[str, Any]) -> Nature
 
 
 def _usable(
-    values: Values, path: tuple[str, str], required: list[str], settings: Mapping[str, Setting], problems: list[Problem]
+    values: Values, path: tuple[str, ...], required: list[str], settings: Mapping[str, Setting], problems: list[Problem]
 ) -> dict[str, Any] | None:
     """The settings of one table; None if one is missing, which is a problem, or was refused, which is one already."""
     missing = [name for name in required if (*path, name) not in values]
@@ -363,7 +464,7 @@ def _usable(
 
 
 def _resolved(
-    remote: Found, path: tuple[str, str], buckets: Mapping[str, Bucket], known: list[str], problems: list[Problem]
+    remote: Found, path: tuple[str, ...], buckets: Mapping[str, Bucket], known: list[str], problems: list[Problem]
 ) -> Any:
     match = _BUCKET.fullmatch(remote.value)
     if match is None:

@@ -6,7 +6,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from trueup.config import values
-from trueup.config.settings import BUCKET, KINDS, NAME, RESERVED, VARIABLES, Setting
+from trueup.config.settings import (
+    ALERT,
+    BUCKET,
+    DATASETS,
+    KINDS,
+    LAYOUT,
+    NAME,
+    PROVIDER,
+    RESERVED,
+    VARIABLES,
+    Setting,
+)
 from trueup.config.values import plain
 
 
@@ -27,6 +38,19 @@ def schema() -> dict[str, Any]:
             "description": "Places that `bucket:NAME/...` stands for, by name.",
             "propertyNames": {"pattern": f"^{NAME.pattern}$"},
             "additionalProperties": {"anyOf": [BUCKET["url"].form.schema, {"$ref": "#/$defs/bucket"}]},
+        },
+        DATASETS: _object(_properties(LAYOUT)) | {"description": "Where the datasets of all actors are."},
+        "providers": {
+            "type": "object",
+            "description": "Services that list AI models, by name.",
+            "propertyNames": {"pattern": f"^{NAME.pattern}$"},
+            "additionalProperties": _object(_properties(PROVIDER)),
+        },
+        "alerts": {
+            "type": "object",
+            "description": "What is told about AI models, and where, by name.",
+            "propertyNames": {"pattern": f"^{NAME.pattern}$"},
+            "additionalProperties": _object(_properties(ALERT)),
         },
     }
     profiles = {
@@ -51,7 +75,10 @@ def reference() -> str:
 
 def _reference() -> Iterator[str]:
     for title, settings in [(f"Targets of kind `{kind}`", table) for kind, table in KINDS.items()] + [
-        ("Buckets", BUCKET)
+        ("Buckets", BUCKET),
+        ("Datasets", LAYOUT),
+        ("Providers", PROVIDER),
+        ("Alerts", ALERT),
     ]:
         yield from (f"### {title}", "", "| setting | must be | default | |", "|---|---|---|---|")
         for name, setting in settings.items():
@@ -78,6 +105,6 @@ def _properties(settings: Mapping[str, Setting]) -> dict[str, Any]:
 
 
 def _property(setting: Setting) -> dict[str, Any]:
-    form = {"$ref": "#/$defs/secret"} if setting.form.secret else dict(setting.form.schema)
+    form = {"$ref": "#/$defs/secret"} if setting.form is values.SECRET else dict(setting.form.schema)
     value = plain(setting.default)
     return form | {"description": setting.doc} | ({} if value is None else {"default": value})

@@ -10,7 +10,7 @@ from trueup.config import values
 from trueup.config.values import Form
 from trueup.core.check import Limits
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
-from trueup.targets import environments, folders, policies, static, templates
+from trueup.targets import datasets, environments, folders, policies, static, templates
 from trueup.targets import settings as settings_kind
 
 NAME = re.compile(r"\w[\w.@-]*")
@@ -105,6 +105,32 @@ ENVIRONMENTS: Mapping[str, Setting] = {
     ),
 }
 
+DATASET: Mapping[str, Setting] = {
+    "actor_id": Setting(values.ACTOR, "Id of the actor; a part of paths.", required=True),
+    "actor_name": Setting(values.ACTOR, "Name of the actor: its id, or beginning with the id and `_`.", required=True),
+    "delete_orphans": Setting(
+        values.SWITCH, "Whether what the manifest does not name goes to the trash.", default=False
+    ),
+}
+
+LAYOUT: Mapping[str, Setting] = {
+    "local": Setting(values.template(urls=False), "Folder of an actor's files.", required=True),
+    "remote": Setting(
+        values.template(urls=True), "The other copy: a path, a URL, or a name of [buckets].", required=True
+    ),
+    "manifest": Setting(values.template(urls=False), "The manifest of an actor, a JSON file.", required=True),
+    "conflict": Setting(
+        values.one_of(Conflict, without=(Conflict.BACKUP_BOTH,)),
+        "Who wins where both copies differ and neither is as recorded.",
+        _POLICY.conflict,
+    ),
+    "max_delete": Setting(values.LIMITS, "A run that would delete more is refused.", Limits()),
+}
+"""The table `[datasets]`: where the datasets of all actors are."""
+
+DATASETS = "datasets"
+"""The name of that table."""
+
 _CHECK = Setting(values.SWITCH, "Whether files that are not valid are held back, on either side.", default=True)
 _RELOAD = settings_kind.Reload()
 
@@ -164,6 +190,7 @@ KINDS: Mapping[str, Mapping[str, Setting]] = {
     **FILES,
     policies.KIND: POLICIES,
     environments.KIND: ENVIRONMENTS,
+    datasets.KIND: DATASET,
 }
 """The settings of each kind of target, `kind` itself apart."""
 
@@ -175,10 +202,27 @@ BUCKET: Mapping[str, Setting] = {
     "secret_key": Setting(values.SECRET, "The proof of it."),
 }
 
+PROVIDER: Mapping[str, Setting] = {
+    "base_url": Setting(values.ADDRESS, "Everything before `/models`. Without it: the provider's own address."),
+    "api_key": Setting(values.SECRET, "The key. Without it: the environment variable that the vendor's tools read."),
+    "organization": Setting(values.TEXT, "The organisation that is asked for, where one key has several."),
+    "fresh": Setting(
+        values.duration(zero=True),
+        "For how long a list counts as fresh; `--force` asks all the same.",
+        12 * 3600.0,
+    ),
+}
+
+ALERT: Mapping[str, Setting] = {
+    "deliver": Setting(values.DELIVERY, "Where it goes; each thing is told once.", required=True),
+    "days": Setting(values.DAYS, "How many days before a model retires, each time.", (90, 60, 30, 7)),
+    "changes": Setting(values.PATTERNS, "Kinds of change that are told too, such as `removed` or `price`.", ()),
+}
+
 VARIABLES: Mapping[str, str] = {
     "TRUEUP_STATE": "The state directory. A file cannot name it: it holds which files are trusted.",
     "TRUEUP_CONFIG": "The configuration file, in place of the one that is found by walking up.",
     "TRUEUP_PROFILE": "The profile.",
-    "TRUEUP_ENV": "The profile too, if TRUEUP_PROFILE is not set.",
+    "TRUEUP_ENV": "The profile too, if TRUEUP_PROFILE is not set. `production` keeps the provider `mock` away.",
 } | {setting.variable: f"`{name}` of every target." for name, setting in FOLDER.items() if setting.variable}
 """The environment variables that are read, and what they mean. An empty one counts as not set."""

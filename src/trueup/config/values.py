@@ -5,21 +5,23 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from trueup.config.problems import nearest, shown, worded
-from trueup.config.secret import WAYS, Place, Secret, absolute
+from trueup.config.secret import HIDDEN, WAYS, Place, Secret, absolute
 from trueup.core.check import Limits
 from trueup.core.urls import holds_password
+from trueup.targets.datasets import ACTOR_ID, ACTOR_NAME, unsafe
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?((?:[kKmMgGtT]i?)?[bB])")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)")
 _TYPE = re.compile(r"\.[\w.-]+=[\w.+-]+/[\w.+-]+(; ?[\w-]+=[\w-]+)*")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
+_MARK = re.compile(r"\{[^}]*\}")
 _TEXT = {"type": "string", "minLength": 1}
 _TEXTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
 
@@ -51,9 +53,9 @@ class Form:
         return self.read(_number(text) if self.number else text, place)
 
 
-def one_of(choices: type[StrEnum]) -> Form:
+def one_of(choices: type[StrEnum], *, without: Collection[StrEnum] = ()) -> Form:
     """A word out of a closed set."""
-    names = [choice.value for choice in choices]
+    names = [choice.value for choice in choices if choice not in without]
 
     def read(value: object, _: Place) -> StrEnum:
         if value not in names:
@@ -214,6 +216,31 @@ def location(*, buckets: bool) -> Form:
     return Form(read, "a path, a URL, or bucket:NAME/..." if buckets else "a path or a URL", _TEXT)
 
 
+def template(*, urls: bool) -> Form:
+    """A place of each actor: a path, or where wanted a URL, with the actor's id or name in it."""
+    inner = location(buckets=True) if urls else Form(_read_folder, "")
+
+    def read(value: object, place: Place) -> str:
+        text: str = inner.read(value, place)
+        marks = set(_MARK.findall(text))
+        if foreign := sorted(marks - {ACTOR_ID, ACTOR_NAME}):
+            raise Wrong(f"there is no {foreign[0]}")
+        if not marks:
+            raise Wrong(f"without {ACTOR_ID} or {ACTOR_NAME} all actors would share it")
+        return text + "/" if isinstance(value, str) and value.endswith("/") and not text.endswith("/") else text
+
+    what = "a path, a URL, or bucket:NAME/..." if urls else "a path"
+    return Form(read, f"{what}, with {ACTOR_ID} or {ACTOR_NAME} in it", _TEXT)
+
+
+def _read_actor(value: object, _: Place) -> str:
+    if not isinstance(value, str):
+        raise Wrong("in quotes, so that its zeros count" if isinstance(value, int) else "")
+    if why := unsafe(value):
+        raise Wrong(why)
+    return value
+
+
 def _read_url(value: object, place: Place) -> str:
     text: str = _read_text(value, place)
     if holds_password(text):
@@ -239,6 +266,56 @@ def _read_secret(value: object, place: Place) -> Secret:
     if how == "keyring" and not all(what.partition("/")):
         raise Wrong("keyring must be SERVICE/USER")
     return Secret(how, what, place)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A URL, and where it is said: keys are only sent to where an approved file sends them."""
+
+    url: str
+    place: Place = field(repr=False, compare=False)
+
+
+def _read_address(value: object, place: Place) -> Address:
+    return Address(_read_url(value, place), place)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Where an alert goes: ``webhook`` (a URL), ``webhook_env`` (a variable that holds one), ``file``, ``command``."""
+
+    how: str
+    what: str | tuple[str, ...]
+    place: Place = field(repr=False, compare=False)
+
+    def plain(self) -> dict[str, str]:
+        """As it may be shown: a URL of a webhook is a secret, and a command may hold one."""
+        shown_as_is = self.how in ("file", "webhook_env") and isinstance(self.what, str)
+        return {self.how: str(self.what) if shown_as_is else HIDDEN}
+
+
+def _read_delivery(value: object, place: Place) -> Delivery:
+    """None of these messages may repeat the value."""
+    ways = ("webhook", "webhook_env", "file", "command")
+    if not isinstance(value, dict) or len(value) != 1 or (how := next(iter(value))) not in ways:
+        raise Wrong(f"it has one key, of {', '.join(ways)}")
+    what = value[how]
+    if how == "command" and isinstance(what, str):
+        what = _split(what)
+    if how == "command" and isinstance(what, list) and what and all(isinstance(part, str) and part for part in what):
+        return Delivery(how, tuple(what), place)
+    if how == "command" or not isinstance(what, str) or not what:
+        raise Wrong(f"{how} must be text, and not empty")
+    if how == "webhook" and not re.match(r"https?://[^/]", what):
+        raise Wrong("webhook must be an http:// or https:// URL")
+    return Delivery(how, _absolute(what, place) if how == "file" else what, place)
+
+
+def _read_days(value: object, _: Place) -> tuple[int, ...]:
+    days = value if isinstance(value, list) else [value]
+    if not all(type(day) is int and day >= 0 for day in days):
+        raise Wrong
+    return tuple(sorted(set(days), reverse=True))
 
 
 def _split(command: str) -> list[str]:
@@ -285,6 +362,7 @@ DELIMITERS = Form(
 FOLDER = Form(_read_folder, "a folder", _TEXT)
 FILE = Form(_read_folder, "a file", _TEXT)
 FOLDERS = Form(_read_folders, "a folder, or a list of folders", _TEXTS)
+ACTOR = Form(_read_actor, "text that can be a part of a path", _TEXT)
 URL = Form(_read_url, "an http:// or https:// URL", {"type": "string", "pattern": "^https?://[^/]"})
 SECRET = Form(
     _read_secret,
@@ -305,10 +383,42 @@ SECRET = Form(
 )
 
 
+ADDRESS = Form(_read_address, URL.allowed, URL.schema)
+DELIVERY = Form(
+    _read_delivery,
+    "a table with one of webhook, webhook_env, file, command",
+    {
+        "type": "object",
+        "properties": {
+            "webhook": {"type": "string", "pattern": "^https?://[^/]"},
+            "webhook_env": _TEXT,
+            "file": _TEXT,
+            "command": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]},
+        },
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    },
+    secret=True,
+)
+DAYS = Form(
+    _read_days,
+    "a number of days, or a list of them",
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": 0},
+            {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        ]
+    },
+)
+
+
 def plain(value: object) -> Any:
     """A value that was read, as JSON types; secrets as how they are got."""
-    if isinstance(value, Secret):
+    if isinstance(value, Secret | Delivery):
         return value.plain()
+    if isinstance(value, Address):
+        return value.url
     if isinstance(value, Limits):
         return str(value)
     if isinstance(value, tuple):

@@ -29,6 +29,10 @@ class Method:
     """What makes two entries of different sides the same content."""
     record: Recording | None = None
     """None for kinds that only remove records."""
+    choose: Callable[[Key, Mapping[Side, Shown]], Table] | None = None
+    """Another table for single items, over the same sides: a strategy that depends on the item, a person's decision."""
+    contents: Callable[[Key], Mapping[Side, Hashable]] | None = None
+    """In place of `identity`, where more is known of an item than its sides show: what each side holds of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +68,26 @@ def planned(judged: Iterable[Judged], method: Method) -> tuple[Item, ...]:
 
 def judge(key: Key, seen: Mapping[Side, Shown], method: Method) -> Judged:
     """What the sides showed of one item, and the table's rule for it; sides outside the table inform only."""
-    return Judged(key, seen, decide(seen, method))
+    return Judged(key, seen, decide(key, seen, method))
 
 
-def decide(seen: Mapping[Side, Shown], method: Method) -> Rule:
+def decide(key: Key, seen: Mapping[Side, Shown], method: Method) -> Rule:
     """The table's rule for what the sides showed."""
-    shown = [seen.get(side) for side in method.table.sides]
-    return method.table.decide(
+    table = method.table if method.choose is None else method.choose(key, seen)
+    contents = None if method.contents is None else method.contents(key)
+    shown = [seen.get(side) for side in table.sides]
+    return table.decide(
         word(
-            [_content(side, one, method) for side, one in zip(method.table.sides, shown, strict=True)],
+            [_content(side, one, method, contents) for side, one in zip(table.sides, shown, strict=True)],
             damaged=[isinstance(one, Damaged) for one in shown],
             unknown=[isinstance(one, Unknown) for one in shown],
         )
     )
 
 
-def _content(side: Side, shown: Shown, method: Method) -> Hashable | None:
+def _content(side: Side, shown: Shown, method: Method, contents: Mapping[Side, Hashable] | None) -> Hashable | None:
     if isinstance(shown, Entry | Recorded):
-        return method.identity(side, shown)
+        return method.identity(side, shown) if contents is None else contents[side]
     return None if shown is None else (side, "not comparable")
 
 

@@ -375,7 +375,12 @@ def _file_becomes_directory(linked: dict[Key, Item], item: Item, step: Step, fil
 
 
 def _directory_becomes_file(linked: dict[Key, Item], item: Item, step: Step, below: Sequence[Key]) -> None:
-    """Everything in the directory goes first; then the file takes the place of the directory, empty by now."""
+    """Everything in the directory goes first; then the file takes the place of the directory, empty by now.
+
+    Where a bucket holds the file beside what is below its name, it takes nobody's place.
+    """
+    if item.side(step.side) is not None:
+        return
     own = Key(item.key + "/")
     needs: list[str] = []
     for key in below:
@@ -388,15 +393,15 @@ def _directory_becomes_file(linked: dict[Key, Item], item: Item, step: Step, bel
 
 
 def _forgetting(items: Sequence[Item], builder: _Builder) -> Iterator[Item]:
-    """What comes back below a file that becomes a directory is forgotten before that happens.
+    """What comes back below a file that becomes a directory, or in its place, is forgotten before that happens.
 
-    Its absence there was the file's doing. A run that ends between the two would leave a directory without it, which
-    the next run could not tell from a deletion that somebody wants followed. A bucket may hold it beside the file:
-    then it was never absent, and stays agreed.
+    Its absence there was the file's, or the directory's, doing. A run that ends between the two would leave neither,
+    which the next run could not tell from a deletion that somebody wants followed. A bucket may hold it beside the
+    file: then it was never absent, and stays agreed.
     """
-    became = {s.id for item in items for s in item.steps if s.verb is Verb.REPLACE_KIND and s.value is None}
+    became = {s.id for item in items for s in item.steps if s.verb is Verb.REPLACE_KIND}
     for item in items:
-        back = [step for step in item.steps if not became.isdisjoint(step.needs) and item.side(step.side) is None]
+        back = [s for s in item.steps if not became.isdisjoint({s.id, *s.needs}) and item.side(s.side) is None]
         if item.ancestor is not None and back:
             yield builder.forget(item)
         yield item

@@ -148,6 +148,7 @@ def settle(
     _hold_incomplete(table, complete=complete)
     _block_names(table, names)
     _keep_directories(table)
+    _block_names(table, names)  # a directory that comes back needs its name, too
     while _hold_halves(table, groups, complete=complete):
         _keep_directories(table)
     return [table[finding.key] for finding in findings]

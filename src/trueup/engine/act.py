@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from trueup.core.audit import Judged, planned
 from trueup.core.check import check
-from trueup.core.plan import Item
+from trueup.core.plan import Item, Plan
 from trueup.core.report import Ending, Report
 from trueup.core.table import Verb
 from trueup.engine.audit import audited, survey
@@ -35,7 +35,7 @@ async def act(job: Job, how: Audit, ask: Ask, *, confirm: Confirm, keep: bool = 
     """
     async with held(job):
         items = planned(ask(await survey(job.protected(), how)), how.method)
-        plan = replace(await audited(job.protected(), how), items=items if keep else tuple(map(_unsaved, items)))
+        plan = _asked(await audited(job.protected(), how), items if keep else tuple(map(_unsaved, items)))
         refuse(plan, check(plan, job.limits, allow=job.allow))
         if not plan.needs_apply:
             return Report(plan, Ending.IN_SYNC)
@@ -43,6 +43,15 @@ async def act(job: Job, how: Audit, ask: Ask, *, confirm: Confirm, keep: bool = 
             return Report(plan, Ending.DECLINED)
         async with writing(job):
             return await execute(plan, job)
+
+
+def _asked(plan: Plan, items: tuple[Item, ...]) -> Plan:
+    """The plan for these items alone. Sides that none of them writes only inform: they may be out of reach."""
+    written = {step.side for item in items for step in item.steps}
+    observed = {
+        side: replace(seen, informs=seen.informs or side not in written) for side, seen in plan.observed.items()
+    }
+    return replace(plan, items=items, observed=observed)
 
 
 def _unsaved(item: Item) -> Item:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from trueup.core.audit import Judged, audit, judge
-from trueup.core.errors import StoreError
+from trueup.core.audit import Judged, Method, audit, judge
+from trueup.core.errors import StoreError, TrueupError
 from trueup.core.model import (
     OPAQUE_KINDS,
     Damaged,
@@ -26,6 +26,7 @@ from trueup.core.model import (
 )
 from trueup.core.plan import Item, Observed, Plan
 from trueup.core.table import Verb
+from trueup.engine.groups import ungrouped
 from trueup.engine.job import Audit, Job, Progress
 
 
@@ -46,8 +47,8 @@ async def audited(job: Job, how: Audit) -> Plan:
     Raises:
         StoreError: If the record cannot be read: without it there is nothing to compare with.
     """
-    sights, judged = await _surveyed(job, how)
-    items, agreed = audit(judged, how.method)
+    sights, judged, method = await _surveyed(job, how)
+    items, agreed = audit(judged, method)
     markers = await job.markers()
     return Plan(
         target=job.target,
@@ -66,28 +67,33 @@ async def survey(job: Job, how: Audit) -> list[Judged]:
     Raises:
         StoreError: If the record cannot be read.
     """
-    _, judged = await _surveyed(job, how)
+    _, judged, _ = await _surveyed(job, how)
     return sorted(judged, key=lambda one: key_bytes(one.key))
 
 
-async def _surveyed(job: Job, how: Audit) -> tuple[Mapping[Side, _Sight], list[Judged]]:
+async def _surveyed(job: Job, how: Audit) -> tuple[Mapping[Side, _Sight], list[Judged], Method]:
     sights: dict[Side, _Sight] = {}
 
     async def look(side: Side) -> None:
         sights[side] = await _look(job, side)
 
-    async with anyio.create_task_group() as tasks:
-        for side in job.stores:
-            tasks.start_soon(look, side)
+    with ungrouped(TrueupError):
+        async with anyio.create_task_group() as tasks:
+            for side in job.stores:
+                tasks.start_soon(look, side)
     keys = {key for sight in sights.values() for key in sight.items}
     shown: dict[Side, Mapping[Key, Shown]] = {
         side: dict.fromkeys(keys, Unknown(sight.failed)) if sight.failed else sight.items
         for side, sight in sights.items()
     }
+    method = how.method
     if how.complete is not None:
         shown = dict(await how.complete(job, shown))
-    found = [judge(key, {side: shown[side].get(key) for side in job.stores}, how.method) for key in keys]
-    return sights, found
+    if how.compare is not None:
+        found_out, method = await how.compare(job, shown)
+        shown = dict(found_out)
+    found = [judge(key, {side: shown[side].get(key) for side in job.stores}, method) for key in keys]
+    return sights, found, method
 
 
 async def _look(job: Job, side: Side) -> _Sight:

@@ -117,4 +117,5 @@ def _writable_place(path: Path) -> bool:
     """A folder; or a file, and the folder that it is or will be in."""
     if path.is_dir():
         return os.access(path, os.W_OK | os.X_OK)
-    return (not path.exists() or os.access(path, os.W_OK)) and os.access(path.parent, os.W_OK | os.X_OK)
+    folder = next(above for above in path.parents if above.is_dir())  # the others come with the first write
+    return (not path.exists() or os.access(path, os.W_OK)) and os.access(folder, os.W_OK | os.X_OK)

@@ -333,8 +333,27 @@ class _Execution:
     async def _commit(self, batch: Sequence[Finished]) -> None:
         touched = {step.side for item in batch for step in self.plan.items[item.n].steps if step.verb is not Verb.ADOPT}
         for side in touched:
-            await self.job.stores[side].flush()
+            try:
+                await self.job.stores[side].flush()
+            except StoreError as error:
+                batch = [self._unwritten(item, side, error) for item in batch]
         await self.job.ambient.threads(self.job.journal.record, self.run, self.number, batch)
+
+    def _unwritten(self, finished: Finished, side: Side, error: StoreError) -> Finished:
+        """The item as it stands after all: what the side was given did not last."""
+        status = Status.CHANGED if isinstance(error, PreconditionFailed) else Status.FAILED
+        lost = {step.id for step in self.plan.items[finished.n].steps if step.side == side}
+        outcomes = tuple(
+            Outcome(outcome.step, outcome.key, status, str(error), error.code)
+            if outcome.step in lost and outcome.status is Status.DONE
+            else outcome
+            for outcome in finished.outcomes
+        )
+        if outcomes == finished.outcomes:
+            return finished
+        self.failed = True
+        self.results[finished.n] = outcomes
+        return Finished(finished.n, outcomes)
 
     async def _skip(self, items: Sequence[tuple[int, Item]], why: str) -> None:
         batch = []

@@ -47,6 +47,9 @@ class Audit:
     """The side that records."""
     complete: Callable[[Job, Sights], Awaitable[Sights]] | None = None
     """Finds out what listings do not tell and the comparison needs: digests, usually."""
+    compare: Callable[[Job, Sights], Awaitable[tuple[Sights, Method]]] | None = None
+    """The same, where how to compare is found out with it: the method that it answers counts in place of `method`, and
+    writes no sides but those that `method` writes."""
 
     @property
     def writes(self) -> frozenset[Side]:
@@ -86,6 +89,9 @@ class Job:
     """What a person typed, for the history."""
     verify: bool = False
     """Whether every byte is read and compared, whatever the versions say."""
+    glance: bool = False
+    """Whether no content is read to compare with a record: what versions and digests of before do not tell stays open,
+    and size and time decide."""
     allow: frozenset[Guard] = frozenset()
     """Guards that let this one run pass."""
     resolve: Mapping[Key, Conflict] = field(default_factory=lambda: MappingProxyType({}))

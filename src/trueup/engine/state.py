@@ -340,6 +340,19 @@ class State:
             with self.transaction() as connection:
                 connection.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)", rows)
 
+    def digested(self, number: int | None, side: Side, keys: Sequence[Key]) -> set[Key]:
+        """Which of these had a digest cached, of whatever version."""
+        if number is None:
+            return set()
+        with self.reading() as connection:
+            query = "SELECT key FROM digests WHERE target = ? AND side = ?"
+            return {key_from_bytes(raw) for (raw,) in _select_keys(connection, query, (number, side), keys)}
+
+    def forget_digests(self, number: int, side: Side) -> None:
+        """Forget all cached digests of a side."""
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM digests WHERE target = ? AND side = ?", (number, side))
+
 
 def _ancestors_after(connection: sqlite3.Connection, number: int, last: bytes) -> list[AncestorRow]:
     """The next batch of ancestors, joined by SQLite into one row and split here.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from trueup.core.audit import RECORDING
 from trueup.core.model import is_directory
 from trueup.core.plan import Item, Step
 from trueup.core.table import Verb
@@ -11,6 +12,8 @@ from trueup.core.table import Verb
 SMALL_BYTES = 256 * 1024
 MOST_TOGETHER = 32
 """Items up to so small go up to so many to a call of the store: crossing into a thread costs more than they do."""
+RECORDS_TOGETHER = 1000
+"""A side that records is read and written as a whole for every call, however little changes."""
 
 Numbered = tuple[int, Item]
 """An item and its place in the plan."""
@@ -20,9 +23,12 @@ def units(items: Iterable[Numbered], together: int) -> Iterator[list[Numbered]]:
     """Small items of one side that follow each other go together, each other one by itself."""
     unit: list[Numbered] = []
     for numbered in items:
-        step = lone_step(numbered[1]) if together > 1 else None
+        step = lone_step(numbered[1])
+        if step is not None and together <= 1 and step.verb not in RECORDING:
+            step = None
         before = lone_step(unit[0][1]) if unit else None
-        if unit and (step is None or before is None or step.side != before.side or len(unit) >= together):
+        most = RECORDS_TOGETHER if step is not None and step.verb in RECORDING else together
+        if unit and (step is None or before is None or step.side != before.side or len(unit) >= most):
             yield unit
             unit = []
         unit.append(numbered)
@@ -40,6 +46,8 @@ def lone_step(item: Item) -> Step | None:
         return None
     match step.verb:
         case Verb.DELETE | Verb.MOVE:
+            return step
+        case _ if step.verb in RECORDING:
             return step
         case Verb.PUT if step.value is not None and step.value.content.size <= SMALL_BYTES:
             return None if is_directory(step.key) else step

@@ -350,7 +350,7 @@ def status_lines(plan: Plan, words: Words, *, by_content: bool = False, verbose:
     lines: list[Line] = [((printable(plan.target.name), "bold"), ("  ", ""), (state, style))]
     for side, seen in plan.observed.items():
         items = count(seen.items, "item") if seen.complete else "not all seen"
-        lines.append(line(f"  {side:<8}{place(seen.location)}  {items}", "dim"))
+        lines.append(line(f"  {side:<8}{' ' * (len(side) > 7)}{place(seen.location)}  {items}", "dim"))
     lines += _notices(plan)
     if verbose:
         lines += _item_lines(plan, verbose - 1)

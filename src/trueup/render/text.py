@@ -47,8 +47,8 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
 
 
 def boxed(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Line]:
-    """A table with lines around its cells."""
-    widths = columns([headers, *rows])
+    """A table with lines around its cells; no cell hangs over."""
+    widths = [max(width(cell) for cell in column) for column in zip(headers, *rows, strict=True)]
 
     def rule(left: str, middle: str, right: str) -> Line:
         return line(left + middle.join("─" * (wide + 2) for wide in widths) + right)

@@ -203,6 +203,11 @@ class RecordStore(Inventory):
         """As `Inventory`."""
         return [record_row(key, record) for key, record in self.read().items()]
 
+    async def stat(self, key: Key) -> Entry | None:
+        """As `trueup.protocols.Observe`."""
+        record = (await self._threads(self.read)).get(key)
+        return None if record is None else record_entry(record)
+
     async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
         """As `trueup.protocols.Write`: the content is the record's text."""
         return _raised(await self.batch([Put(key, source, expect, trash)]))
@@ -216,7 +221,7 @@ class RecordStore(Inventory):
         return await self._threads(self._batch, effects)
 
     def _batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
-        there = dict(self.read())
+        there = self.read()
         answers: list[Written | StoreError] = []
         changes: list[Change] = []
         for effect in effects:

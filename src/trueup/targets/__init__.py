@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from trueup.targets import settings, static, templates
+from trueup.targets.datasets import Datasets
 from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders, Nature
+from trueup.targets.models import Models
 from trueup.targets.policies import Policies
 from trueup.targets.settings import Reload, Settings
 from trueup.targets.static import Static
 from trueup.targets.templates import Templates
 
-__all__ = ["NATURES", "Environments", "Folders", "Policies", "Reload", "Settings", "Spec", "Static", "Templates"]
+__all__ = [
+    "NATURES",
+    "Datasets",
+    "Environments",
+    "Folders",
+    "Models",
+    "Policies",
+    "Reload",
+    "Settings",
+    "Spec",
+    "Static",
+    "Templates",
+]
 
 NATURES: Mapping[str, Callable[[], Nature]] = {
     templates.KIND: Templates,
@@ -21,5 +35,5 @@ NATURES: Mapping[str, Callable[[], Nature]] = {
 }
 """The kinds whose targets are two folders of which more is known."""
 
-Spec = Folders | Policies | Environments
+Spec = Folders | Policies | Environments | Datasets | Models
 """A target of any kind, as it is configured."""

@@ -60,8 +60,11 @@ def table(*, adopt: bool) -> Table:
             "a-": Rule(
                 MISSING, (Act(Verb.RECORD_REMOVE, RECORD),), why="recorded, and the engine does not hold its image"
             ),
+            "ax": Rule("image_damaged", standing=Standing.DAMAGED, why="{engine}"),
             "-a": unregistered,
+            "-x": Rule("unregistered_damaged", standing=Standing.DAMAGED, why="no entry names it, and {engine}"),
         },
+        damageable=(ENGINE,),
     )
 
 

@@ -87,6 +87,9 @@ def images(container_engine: DockerEngine, archive: bytes) -> Iterator[Images]:
 
 # -- made up ----------------------------------------------------------------------------------------------------------
 
+TRICKLED = 250
+"""Bytes of an answer that never ends: it lasts five seconds, so that who waits for it fails, and does not hang."""
+
 Answer = tuple[int, object]
 """Status, and what is sent as JSON."""
 
@@ -145,7 +148,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
         try:
-            while trickle is not None and not trickle.wait(0.02):
+            for _ in range(TRICKLED):
+                if trickle is None or trickle.wait(0.02):
+                    break
                 self.wfile.write(b" ")
         except BrokenPipeError:
             return

@@ -44,4 +44,6 @@ def conclude(runner: Runner, report: Report, done: str) -> int:
             session.tell([line(f"✗ {printable(item.key)}: {printable(failed[0].why)}", "red")])
         elif session.text:
             session.show([line(f"✓ {done} {printable(item.key)}", "green")])
+    if session.text and report.run is not None and report.counts[Status.DONE] and not report.plan.destroys:
+        session.show([line(f"  undo: trueup undo {report.run}", "dim")])
     return exit_code(report)

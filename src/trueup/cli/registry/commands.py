@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from trueup.api.registries import check_image
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command, Group
 from trueup.cli.plan import finish
@@ -18,6 +19,7 @@ from trueup.cli.running import Runner, run_engine
 from trueup.core.audit import Judged
 from trueup.core.errors import UsageError
 from trueup.core.model import Damaged, Key, Record
+from trueup.core.plan import Item
 from trueup.core.report import EXIT_OK, EXIT_PARTIAL, Report, combine
 from trueup.core.table import Act, Rule, Standing, Verb
 from trueup.render.names import count, pad, printable, size
@@ -113,8 +115,13 @@ def _listed(found: Sequence[Found]) -> list[Line]:
         for one in found
     ]
     lines = table(("kind", "name", "state", "size", "image"), rows, right=(3,))
-    reasons = [one for one in found if one.why and one.state != "present"]
-    lines += [line(f"  {pad(printable(one.item.key), 20)} {printable(one.why)}", _STYLES[one.state]) for one in reasons]
+    reasons: dict[str, list[Found]] = {}
+    for one in found:
+        if one.why and one.state != "present":
+            reasons.setdefault(one.why, []).append(one)
+    for why, alike in reasons.items():
+        names = printable(alike[0].item.key) + (f" and {len(alike) - 1} more" if len(alike) > 1 else "")
+        lines.append(line(f"  {pad(names, 20)} {printable(why)}", _STYLES[alike[0].state]))
     return lines
 
 
@@ -152,19 +159,29 @@ def verify(session: Session, *, words: tuple[str, ...], options: Options) -> int
             only = (one.item.key,)
         plan = await runner.engine.plan(replace(spec, only=only), verify=True)
         runner.display.close()
-        bad = [item for item in plan.items if item.standing in (Standing.DAMAGED, Standing.UNKNOWN)]
-        checked = plan.agreed + sum(isinstance(item.side(policies.DISK), Damaged) for item in plan.items)
+        bad = [item for item in plan.items if _unverified(item) and (not only or item.key in only)]
+        well = len(only) - len(bad) if only else plan.agreed
+        checked = well + sum(isinstance(item.side(policies.DISK), Damaged) for item in bad)
         codes = [EXIT_PARTIAL] if bad or not plan.complete else [EXIT_OK]
         if session.text:
             session.show(
-                line(f"x {item.standing.value}  {printable(item.key)}: {printable(item.why)}", "red") for item in bad
+                line(f"x {_standing(item)}  {printable(item.key)}: {printable(item.why)}", "red") for item in bad
             )
-            whole = f"{count(plan.agreed, 'policy', 'policies')} verified"
+            whole = f"{count(well, 'policy', 'policies')} verified"
             session.show([line(f"✓ {whole}", "green") if not bad else line(f"{whole}, {len(bad)} not")])
         finish(session, "verified", plan=plan, checked=checked, exit_code=combine(codes))
         return combine(codes)
 
     return run_engine(session, work)
+
+
+def _unverified(item: Item) -> bool:
+    """Whether there should be whole weights, and are none that could be read."""
+    return item.side(policies.RECORD) is not None or item.standing in (Standing.DAMAGED, Standing.UNKNOWN)
+
+
+def _standing(item: Item) -> str:
+    return "missing" if item.standing is Standing.PLAIN else item.standing.value
 
 
 # -- changing --------------------------------------------------------------------------------------------------------
@@ -192,6 +209,8 @@ def add(
         raise UsageError(f"env {name} needs an image", attempt=f"trueup registry add env {name} --image IMAGE")
     if kind == ENV and (path or repo):
         raise UsageError("an environment has neither a path nor a repo")
+    if image:
+        check_image(image)
     key = policy_key(name) if kind == POLICY else Key(name)
     given = {field: value for field, value in {"image": image, "path": path, "repo": repo}.items() if value}
 

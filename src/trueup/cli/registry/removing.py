@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import click
@@ -19,8 +19,8 @@ from trueup.cli.registry.options import Options
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.targets import allow_option, yes_option
 from trueup.core.check import Guard
-from trueup.core.errors import UsageError
-from trueup.core.model import Record
+from trueup.core.errors import Unavailable, UsageError
+from trueup.core.model import Record, Unknown
 from trueup.core.plan import Plan
 from trueup.core.table import Act, Rule, Verb
 from trueup.render.names import count, printable, size
@@ -161,12 +161,17 @@ class _Removal:
     """Other entries that name the same image, which therefore stays."""
 
     @property
+    def named(self) -> str:
+        """The image that the entry names; empty if none."""
+        return str(self.one.fields.get("image") or "")
+
+    @property
     def rule(self) -> Rule:
         """Containers first, the entry last: a removal that is stopped half-way can be asked for again."""
         acts = [Act(Verb.ACT, policies.ENGINE)] if self.containers else []
         if self.files and self.one.content is not None:
             acts.append(Act(Verb.DELETE, policies.DISK))
-        if self.image and not self.users and self.one.item.seen.get(policies.ENGINE) is not None:
+        if self.image and self.named and not self.users and self.one.item.seen.get(policies.ENGINE) is not None:
             acts.append(Act(Verb.DELETE, policies.ENGINE))
         return Rule("removed", (*acts, Act(Verb.RECORD_REMOVE, policies.RECORD)), why="removed by hand")
 
@@ -184,17 +189,17 @@ class _Removal:
             if act.verb is Verb.DELETE and act.side == policies.DISK:
                 yield f"deletes its weights ({size(self.one.size or 0)}), {where}"
             elif act.verb is Verb.DELETE:
-                yield f"deletes its image {self.one.fields.get('image')}, {where}"
+                yield f"deletes its image {self.named}, {where}"
         if self.image and self.users:
-            yield f"keeps its image {self.one.fields.get('image')}: {', '.join(self.users)} uses it too"
+            yield f"keeps its image {self.named}: {', '.join(self.users)} {'use' if self.users[1:] else 'uses'} it too"
         yield "takes the entry out of the registry"
 
 
 async def _removal(runner: Runner, options: Options, one: Found, *, files: bool, image: bool) -> _Removal:
-    named = one.fields.get("image")
+    removal = _Removal(one, (), files, image, ())
     users = []
-    if image and named:
-        wanted = same_image(str(named))
+    if image and removal.named:
+        wanted = same_image(removal.named)
         users = [
             f"{other.kind} {other.item.key}"
             for other in await entries(runner, options)
@@ -202,4 +207,21 @@ async def _removal(runner: Runner, options: Options, one: Found, *, files: bool,
             if wanted(str(other.fields.get("image") or ""))
         ]
     containers = await runner.engine.containers(one.spec, one.item.key)
-    return _Removal(one, tuple(containers), files, image, tuple(users))
+    removal = replace(removal, containers=tuple(containers), users=tuple(users))
+    _refuse_unseen(removal)
+    return removal
+
+
+def _refuse_unseen(removal: _Removal) -> None:
+    """Nothing is deleted that cannot be seen, and no entry goes whose containers cannot be stopped.
+
+    Raises:
+        Unavailable: If the removal needs a side that cannot be seen.
+    """
+    for act in removal.rule.acts:
+        seen = removal.one.item.seen.get(act.side)
+        if isinstance(seen, Unknown) and act.verb in (Verb.DELETE, Verb.ACT):
+            what = "weights" if act.side == policies.DISK else "image" if act.verb is Verb.DELETE else "containers"
+            key = removal.one.item.key
+            attempt = f"trueup registry forget {key}, which touches nothing else"
+            raise Unavailable(f"nothing is known of the {what} of {key}", why=seen.why, attempt=attempt)

@@ -181,10 +181,12 @@ class Section:
             self._lines([((f"✓ {self.wording.well}", "green"),)])
 
     def _unseen(self, why: str) -> None:
-        if self.wording.content == environments.ENGINE:
-            self._lines([line(f"Error connecting to Docker: {why}", "red")])
+        what = "connecting to Docker" if self.wording.content == environments.ENGINE else "looking at weights"
+        told = [line(f"Error {what}: {printable(why)}", "red")]
+        if self.runner.session.quiet:
+            self.runner.session.tell(told)
         else:
-            self._lines([line(f"Error looking at weights: {why}", "red")])
+            self._lines(told)
 
     def _rest(self, items: Iterable[Item]) -> Iterable[Line]:
         """Damaged, unknown, unregistered: each with what to do about it."""

@@ -63,6 +63,7 @@ class FileStore:
         unique: Makes names for temporary files.
         filter: Which items belong; None: all.
         trash: Where replaced versions go; default ``.trueup/trash`` in the root. Must be on the same file system.
+        coming: Whether a folder that does not exist is an empty one, made when it is held for writing.
 
     Raises:
         NotFound: If there is no such folder.
@@ -77,8 +78,10 @@ class FileStore:
         unique: Callable[[], str],
         filter: Filter | None = None,  # noqa: A002  # the word that everybody uses for it
         trash: str | None = None,
+        coming: bool = False,
     ) -> None:
-        self.root = _existing(root)
+        self.root = _existing(root, coming=coming)
+        self._coming = coming
         self._threads = threads
         self._filter = filter
         self._folder = Folder(self.root, trash or os.path.join(self.root, place.RESERVED, "trash"), unique)
@@ -96,6 +99,8 @@ class FileStore:
 
     async def scan(self) -> AsyncIterator[list[Row]]:
         """As `trueup.protocols.Observe.scan`."""
+        if self._coming and not await self._threads(os.path.exists, self.root):
+            return
         scan = Scan(self.root, self._filter)
         batches = scan.batches()
         try:
@@ -236,6 +241,9 @@ class FileStore:
             os.close(fd)
 
     def _lock(self, holder: str) -> int:
+        if self._coming:
+            with place.translated(self.root):
+                os.makedirs(self.root, exist_ok=True)
         with (
             place.translated(f"{self.root}/{_LOCK}"),
             place.parent(self.root, _LOCK, create=True, mode=0o700) as (dir_fd, name),
@@ -261,8 +269,11 @@ class FileStore:
         return await self._threads(self._free_bytes)
 
     def _free_bytes(self) -> int:
+        path = self.root
+        while self._coming and not os.path.exists(path):
+            path = os.path.dirname(path)
         with place.translated(self.root):
-            status = os.statvfs(self.root)
+            status = os.statvfs(path)
         return status.f_bavail * status.f_frsize
 
     async def clean(self) -> list[str]:
@@ -271,18 +282,27 @@ class FileStore:
         return await self._threads(self._folder.clean, leftovers)
 
 
-def open_url(url: str, opening: Opening) -> FileStore:
-    """The folder of a path or a ``file://`` URL."""
+def open_url(url: str, opening: Opening, *, coming: bool = False) -> FileStore:
+    """The folder of a path or a ``file://`` URL; `coming` as `FileStore` takes it."""
     if url.lower().startswith("file://"):
         parts = urlsplit(url)
         if parts.netloc not in ("", "localhost"):
             raise UsageError(f"{url} names another host", attempt=f"file:///{parts.netloc}{parts.path}")
         url = unquote(parts.path, errors="surrogateescape")
-    return FileStore(url, threads=opening.threads, unique=opening.unique, filter=opening.filter, trash=opening.trash)
+    return FileStore(
+        url,
+        threads=opening.threads,
+        unique=opening.unique,
+        filter=opening.filter,
+        trash=opening.trash,
+        coming=coming,
+    )
 
 
-def _existing(root: str) -> str:
+def _existing(root: str, *, coming: bool) -> str:
     path = os.path.realpath(os.path.expanduser(root))
+    if not os.path.lexists(path) and coming:
+        return path
     if not os.path.isdir(path):
         if os.path.exists(path):
             raise NotFound(f"{path} is not a folder", attempt="correct the path")

@@ -189,7 +189,7 @@ class MemoryStore:
         """Undo `obstruct`."""
         key = Key(path)
         folded = self._names.folded(key)
-        kind = Kind.DIRECTORY if is_directory(key) else Kind.FILE
+        kind = Kind.DIRECTORY if self._is_directory(key) else Kind.FILE
         self.state.nodes[folded] = replace(self.state.nodes[folded], kind=kind, why="")
 
     def tree(self) -> dict[Key, bytes]:

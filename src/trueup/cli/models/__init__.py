@@ -1,0 +1,1 @@
+"""``trueup sync models`` and ``trueup models``."""
