@@ -25,6 +25,10 @@ def test_every_part_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
         pytest.skip(str(error))
     text = shown(capfd, tmp_path / "demo")
     folders, bucket = text.split("Now a bucket")
+    assert "Found 1 policies with missing weights" in folders
+    assert "Error connecting to Docker: Cannot connect to the Docker daemon" in folders
+    assert "x damaged       smolvla:v1" in folders
+    assert "mock-large" in folders
     assert "! 1 conflict" in folders
     assert "not yet probed" in bucket
     assert "ok photos remote promises: a write that comes late is refused" in bucket

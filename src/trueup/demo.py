@@ -5,6 +5,7 @@ Every line that begins with ``$`` is the real command, run as a person would run
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -173,6 +174,38 @@ def _drift(workspace: Workspace) -> None:
     (local / "link-to-notes").symlink_to("notes.txt")
 
 
+def registry(workspace: Workspace) -> None:
+    """A registry of robot policies and the weights on disk, with no container engine to ask."""
+    place = workspace.root / "maple"
+    where = ("--registry", "maple/state.db", "--docker-host", f"unix://{place}/no-engine.sock")
+    workspace.say("A registry of robot policies: it says which weights there are, and the disk has its own opinion.")
+    for spec in ("openvla/7b", "pi0/base", "smolvla/v1"):
+        workspace.write(place / "models" / spec, "model.bin", f"weights of {spec}\n" * 1000)
+    workspace.run("registry", "adopt", *where)
+    workspace.run("registry", "add", "env", "libero", "--image", "libero:latest", *where)
+    workspace.say("Somebody cleans up by hand, a download breaks off, and new weights arrive.")
+    shutil.rmtree(place / "models/pi0/base")
+    (place / "models/smolvla/v1/shard-2.incomplete").touch()
+    workspace.write(place / "models/octo/small", "model.bin", "weights of octo\n" * 1000)
+    workspace.run("sync", "all", "--dry-run", *where, expect=(1,))
+    workspace.say("Only what is gone for certain is removed. No engine answers: its images are unknown, not missing.")
+    workspace.run("sync", "policies", "--adopt", "--yes", *where, expect=(2,))
+    workspace.run("list", *where, expect=(2,))
+    workspace.say("It was only unplugged? Entries come back like everything else.")
+    workspace.run("undo", "last", "--yes", expect=(0, 2))
+
+
+def catalogue(workspace: Workspace) -> None:
+    """What an AI provider lists, kept; the provider here is made up."""
+    if importlib.util.find_spec("httpx2") is None:
+        workspace.say("Catalogues of AI models are left out. To see them: pip install 'trueup[models]'")
+        return
+    workspace.say("The models that an AI provider lists for your keys (here a made-up provider), kept in a catalogue.")
+    workspace.run("sync", "models", "--provider", "mock")
+    workspace.run("models", "ls")
+    workspace.run("models", "history")
+
+
 def bucket(workspace: Workspace) -> None:
     """The same commands with a bucket on a real S3 server, which runs for as long as this lasts."""
     with tempfile.TemporaryDirectory(prefix="trueup-demo-s3-", ignore_cleanup_errors=True) as folder:
@@ -266,4 +299,4 @@ def _say_goodbye(workspace: Workspace, *, keep: bool) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-PARTS = (folders, bucket)
+PARTS = (folders, registry, catalogue, bucket)
