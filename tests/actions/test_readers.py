@@ -18,7 +18,8 @@ VERSIONS = [f"size: {n}\nfill: '{str(n) * 60_000}'\n" for n in range(10)]
 async def test_readers_never_see_settings_that_are_half_written(team: Team) -> None:
     here = team.here("settings/cache.yml", VERSIONS[0])
     await sync.settings()
-    stop, odd, reads = threading.Event(), [], [0, 0]
+    stop, reads = threading.Event(), [0, 0]
+    odd: list[str] = []
 
     def read(number: int) -> None:
         while not stop.is_set() and not odd:
@@ -32,7 +33,7 @@ async def test_readers_never_see_settings_that_are_half_written(team: Team) -> N
         reader.start()
     try:
         for version in VERSIONS[1:]:
-            await anyio.to_thread.run_sync(lambda text=version: team.there("settings/cache.yml", text))
+            await anyio.to_thread.run_sync(team.there, "settings/cache.yml", version)
             assert (await sync.settings(strategy=THEIRS)).synced_items == ["PULL: cache.yml"]
     finally:
         stop.set()
