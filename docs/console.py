@@ -31,7 +31,7 @@ from trueup.testing.engines import Missing, WeedMini
 from trueup.testing.sigv4 import Credentials
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/object-stores.md", "docs/troubleshooting.md")
+DOCUMENTS = ("README.md", "docs/tutorial.md", "docs/object-stores.md", "docs/registries.md", "docs/troubleshooting.md")
 
 HOME = "/home/you"
 """What the temporary home is called in documents."""

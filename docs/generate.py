@@ -391,7 +391,12 @@ def _events() -> Iterator[Sequence[str]]:
 # -- stores and names --------------------------------------------------------------------------------------------
 
 
-KIND_MODULES = {kind: kind for kind in KINDS} | {"dataset": "datasets", "envs": "environments", "folder": "folders"}
+KIND_MODULES = {kind: kind for kind in KINDS} | {
+    "cache": "caches",
+    "dataset": "datasets",
+    "envs": "environments",
+    "folder": "folders",
+}
 
 
 def stores() -> Lines:

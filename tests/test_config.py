@@ -24,7 +24,9 @@ from trueup.config.trust import trust
 from trueup.core.check import Limits
 from trueup.core.errors import ConfigError, UsageError
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
+from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders, Selection, Tuning
+from trueup.targets.policies import Policies
 
 SITE = """
 [targets.site]
@@ -407,12 +409,12 @@ def test_a_wrong_line_is_answered_with_what_and_why_and_what_is_allowed(world: W
         (
             'kind = "folder"',
             'kind = "odd"',
-            'kind must be one of folder, templates, settings, static, policies, envs, dataset - it is "odd"',
+            'kind must be one of folder, templates, settings, static, policies, envs, cache, dataset - it is "odd"',
         ),
         (
             'kind = "folder"',
             "kind = ['folder']",
-            "kind must be one of folder, templates, settings, static, policies, envs, dataset - it is a list",
+            "kind must be one of folder, templates, settings, static, policies, envs, cache, dataset - it is a list",
         ),
         ('local = "./site"', "", "targets.site has no local"),
         ('local = "./site"', "local = []", "the list is empty"),
@@ -451,7 +453,7 @@ def test_a_wrong_bucket_is_refused(world: World, bucket: str, said: str) -> None
 
 def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_the_lines(world: World) -> None:
     world.put(world.user, "colour = 1")
-    said = world.refused(SITE + 'timeout = 0\nkep = "all"\n[targets.other]\nkind = "cache"')
+    said = world.refused(SITE + 'timeout = 0\nkep = "all"\n[targets.other]\nkind = "odd"')
     assert "the configuration has 4 errors" in said
     assert [line.split(": ")[0].rpartition("/")[2] for line in said.splitlines()[1:]] == [
         "config.toml:1",
@@ -502,6 +504,66 @@ def test_an_unknown_target_is_answered_with_the_nearest(world: World) -> None:
     assert world.load().target("site").name == "site"
     with pytest.raises(UsageError, match='did you mean "site"'):
         world.load().target("stie")
+
+
+# --- registries
+
+ROBOTS = """
+[targets.robots]
+kind = "policies"
+registry = "state.db"
+root = "./models"
+docker = "unix:///run/docker.sock"
+adopt = true
+
+[targets.sims]
+kind = "envs"
+registry = "~/.maple/state.db"
+"""
+
+
+def test_a_registry_is_a_target_of_two_kinds(world: World) -> None:
+    world.write(ROBOTS)
+    targets = world.load().targets
+    robots, sims = targets["robots"], targets["sims"]
+    assert robots == Policies(
+        "robots",
+        registry=str(world.project / "state.db"),
+        root=str(world.project / "models"),
+        docker="unix:///run/docker.sock",
+        adopt=True,
+    )
+    assert sims == Environments("sims", registry=str(Path(world.env["HOME"]) / ".maple/state.db"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("adopt = true", 'adopt = "yes"', "targets.robots.adopt must be true or false"),
+        ("adopt = true", "adpot = true", 'targets.robots.adpot is no setting - did you mean "adopt"?'),
+        ('root = "./models"', "root = 3", "targets.robots.root must be"),
+        ('registry = "state.db"', "registry = []", "targets.robots.registry must be"),
+        ('kind = "envs"', 'kind = "envs"\nroot = "models"', "targets.sims.root is no setting"),
+        ('kind = "envs"', 'kind = "env"', 'it is "env": no such kind'),
+    ],
+)
+def test_a_wrong_registry_is_refused(world: World, old: str, new: str, said: str) -> None:
+    assert said in world.refused(ROBOTS.replace(old, new))
+
+
+@pytest.mark.parametrize("kind", ["policies", "envs"])
+def test_the_schema_knows_the_settings_of_registries(kind: str) -> None:
+    schema: Any = config.schema()
+    described = schema["$defs"][kind]
+    assert set(described["properties"]) == {"kind", *settings.KINDS[kind]}
+    assert described["additionalProperties"] is False
+    assert described["properties"]["adopt"]["default"] is False
+
+
+def test_a_registry_that_is_misspelled_is_answered_with_the_kind(world: World) -> None:
+    for wrong, meant in (("polcies", "policies"), ("env", "envs")):
+        with pytest.raises(UsageError, match=f'did you mean "{meant}"'):
+            world.load().target(wrong)
 
 
 # --- secrets

@@ -84,7 +84,14 @@ def test_the_picture_shows_what_the_command_prints() -> None:
     assert _run("docs/picture.py", "--check") == ""
 
 
-CONSOLES = ["README.md", "docs/datasets.md", "docs/tutorial.md", "docs/object-stores.md", "docs/troubleshooting.md"]
+CONSOLES = [
+    "README.md",
+    "docs/datasets.md",
+    "docs/tutorial.md",
+    "docs/object-stores.md",
+    "docs/registries.md",
+    "docs/troubleshooting.md",
+]
 
 
 @pytest.mark.parametrize("document", CONSOLES)

@@ -28,7 +28,7 @@ from trueup.core.model import (
 from trueup.core.plan import Target
 from trueup.engine.migrations import STEPS
 from trueup.engine.notes import Notes
-from trueup.engine.state import BATCH, State
+from trueup.engine.state import BATCH, State, write_ahead
 
 TARGET = Target("0123", "site", "folder", {LOCAL: "/a", REMOTE: "/b"})
 ODD = [
@@ -277,3 +277,24 @@ def test_notes_outlive_the_process_that_took_them(tmp_path: Path) -> None:
     with closing(State(tmp_path)) as state:
         assert dict(Notes(state)) == {"a": "three"}
         assert len(Notes(state)) == 1
+
+
+class Switched:
+    """A new database that somebody else switches to write-ahead logging at the same moment."""
+
+    def __init__(self, *answers: int) -> None:
+        self.answers = list(answers)
+
+    def execute(self, _: str) -> None:
+        if self.answers:
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = self.answers.pop(0)
+            raise error
+
+
+def test_whoever_is_refused_while_another_one_switches_a_new_database_tries_again() -> None:
+    busy = Switched(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY)
+    write_ahead(busy)  # type: ignore[arg-type]
+    assert busy.answers == []
+    with pytest.raises(sqlite3.OperationalError):
+        write_ahead(Switched(sqlite3.SQLITE_IOERR))  # type: ignore[arg-type]

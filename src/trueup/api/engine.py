@@ -36,12 +36,13 @@ from trueup.engine.run import Confirm, look, run
 from trueup.engine.state import State
 from trueup.engine.undo import undo
 from trueup.protocols import Source
-from trueup.targets import Environments, Policies, Spec
+from trueup.targets import Caches, Environments, Policies, Spec
 from trueup.targets.datasets import Datasets, Layout
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
 
+    from trueup.api.caching import CacheReport, Request, Stats
     from trueup.api.catalogues import Catalogue
 
 Select = Callable[[Item], bool]
@@ -323,6 +324,47 @@ class Engine:
             how = replace(how, method=replace(how.method, record=record))
         return await act(job, how, ask, confirm=confirm, keep=keep)
 
+    async def cache(
+        self,
+        target: str | Spec,
+        request: Request,
+        *,
+        into: CacheReport | None = None,
+        confirm: Confirm = yes,
+        command: str = "",
+    ) -> CacheReport:
+        """Refresh, invalidate, warm or clear a cache, as a run that the history shows. It cannot be undone.
+
+        Args:
+            target: A configured target's name, or a target; one of kind ``cache``.
+            request: What is asked for.
+            into: What is returned, for whoever wants it also if the run ends with an error.
+            confirm: Is shown the plan; False ends the run with nothing done.
+            command: What a person typed, for the history.
+
+        Raises:
+            UsageError: If the target is no cache, or a key or a namespace is not the application's.
+            StoreError: If the cache cannot be looked at.
+        """
+        from trueup.api.caching import CacheReport, carry_out  # stores that folders need not load
+
+        spec = _cache_of(self._spec(target))
+        report = into or CacheReport()
+        job = replace(await self._job(spec), command=command)
+        await carry_out(job, spec, request, report, confirm=confirm)
+        return report
+
+    async def cache_stats(self, target: str | Spec) -> dict[str, Stats]:
+        """Keys and bytes of a cache by namespace, and how often its server had what it was asked for.
+
+        Raises:
+            UsageError: If the target is no cache.
+            StoreError: If the cache cannot be looked at.
+        """
+        from trueup.api.caching import stats
+
+        return await stats(await self._job(_cache_of(self._spec(target))))
+
     async def containers(self, target: Policies | Environments, key: Key) -> list[str]:
         """The running containers of one entry of a registry, and of no other, by the engine's ids."""
         job = await self._job(target)
@@ -434,6 +476,12 @@ class Engine:
         opening = partial(open_job, buckets=self._config.buckets.values())
         job = await self._ambient.threads(opening, self._spec(target), state, self._ambient)
         return replace(job, allow=allowed, on_progress=self._progress, draining=lambda: self._draining)
+
+
+def _cache_of(spec: Spec) -> Caches:
+    if not isinstance(spec, Caches):
+        raise UsageError(f"{spec.name} is no cache", why="its kind is another one")
+    return spec
 
 
 def _audit_of(job: Job) -> Audit:

@@ -20,7 +20,8 @@ from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
 from trueup.protocols import Access, Filter, Opening, Store
 from trueup.stores import open_store, scheme_of
 from trueup.stores.joined import JoinedStore, places
-from trueup.targets import NATURES, Spec, datasets, environments, models, policies
+from trueup.targets import NATURES, Spec, caches, datasets, environments, models, policies
+from trueup.targets.caches import Caches
 from trueup.targets.datasets import Datasets
 from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders, Tuning
@@ -56,6 +57,10 @@ def open_job(
     )
     if isinstance(spec, Folders):
         return _open_folders(spec, opening, state, ambient)
+    if isinstance(spec, Caches):
+        from trueup.api.caching import open_cache_job
+
+        return open_cache_job(spec, opening, state, ambient)
     if isinstance(spec, Datasets):
         from trueup.api.datasets import open_dataset
 
@@ -100,6 +105,10 @@ def spec_from(plan: Plan) -> Spec:
             )
         case environments.KIND:
             return Environments(name, _registry(locations[environments.RECORD]), locations[environments.ENGINE])
+        case caches.KIND:
+            from trueup.api.caching import spec_of
+
+            return spec_of(locations[caches.CACHE], name)
         case datasets.KIND:
             return Datasets(name, "", "", locations[datasets.MANIFEST], locations[LOCAL], locations[REMOTE])
         case models.KIND:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from trueup.core.errors import Corrupt, StoreError, UsageError
 from trueup.core.model import Damaged, Entry, Key, Shown, Side, Unknown
@@ -21,8 +20,6 @@ from trueup.stores.weights import FileId, WeightsStore
 from trueup.targets import environments, policies
 from trueup.targets.environments import Environments
 from trueup.targets.policies import Policies
-
-T = TypeVar("T")
 
 MAPLE = Path("~/.maple/state.db")
 """The registry of the tool that owns most of them; used where it exists."""
@@ -52,7 +49,7 @@ def _open_policies(spec: Policies, path: Path, opening: Opening, state: State, a
     root = Path(spec.root).expanduser().absolute() if spec.root else path.parent / MODELS
     record = RegistryStore(str(path), policies.KIND, opening)
     disk = WeightsStore(str(root), opening, _paths_of(record))
-    engine = DockerStore(spec.docker, _fields_of(record, "image", str), opening)
+    engine = DockerStore(spec.docker, _images_of(record), opening, labelled=False)
     stores = {policies.RECORD: record, policies.DISK: disk, policies.ENGINE: engine}
     complete = partial(_verified, disk, Digests(opening.remember), spec.only)
     audit = Audit(
@@ -65,7 +62,7 @@ def _open_policies(spec: Policies, path: Path, opening: Opening, state: State, a
 
 def _open_environments(spec: Environments, path: Path, opening: Opening, state: State, ambient: Ambient) -> Job:
     record = RegistryStore(str(path), environments.KIND, opening)
-    engine = DockerStore(spec.docker, _fields_of(record, "image", str), opening)
+    engine = DockerStore(spec.docker, _images_of(record), opening)
     stores = {environments.RECORD: record, environments.ENGINE: engine}
     audit = Audit(environments.method(adopt=spec.adopt, image_of=engine.reference_of), environments.RECORD)
     return _job(spec, stores, audit, engine, state, ambient)
@@ -131,19 +128,18 @@ def _paths_of(record: RegistryStore) -> Callable[[], Mapping[Key, Path | None]]:
     """Every recorded policy, with its recorded path."""
 
     def paths() -> dict[Key, Path | None]:
-        fields = {key: row.fields for key, row in record.read().items()}
-        return {key: Path(row["path"]) if row.get("path") else None for key, row in fields.items()}
+        return {key: Path(path) if path else None for key, path in record.column("path", empty=True).items()}
 
     return paths
 
 
-def _fields_of(record: RegistryStore, name: str, form: Callable[[str], T]) -> Callable[[], Mapping[Key, T]]:
-    """One column of the registry, by item, as it is when it is asked for."""
-    return lambda: {key: form(row.fields[name]) for key, row in record.read().items() if row.fields.get(name)}
+def _images_of(record: RegistryStore) -> Callable[[], Mapping[Key, str]]:
+    """Every recorded item that names an image, as the registry is when it is asked."""
+    return lambda: record.column("image")
 
 
 class Digests(MutableMapping[FileId, str]):
-    """Digests of files of weights, remembered from run to run: a verification goes on where another was stopped."""
+    """Digests of files of weights that a verification has read: if it is stopped, the next one goes on there."""
 
     def __init__(self, memory: MutableMapping[str, str] | None) -> None:
         self._memory: MutableMapping[str, str] = {} if memory is None else memory
@@ -174,6 +170,11 @@ class Digests(MutableMapping[FileId, str]):
         """How many there are."""
         return sum(1 for _ in self)
 
+    def clear(self) -> None:
+        """Forget all of them; looks for them once, not once for each."""
+        for name in [name for name in self._memory if name.startswith("file:")]:
+            del self._memory[name]
+
 
 async def _verified(disk: WeightsStore, digests: Digests, only: tuple[Key, ...], job: Job, sights: Sights) -> Sights:
     """Where the run verifies: read the weights to the end, and say what is not what it was before."""
@@ -190,6 +191,7 @@ async def _verified(disk: WeightsStore, digests: Digests, only: tuple[Key, ...],
     for key, shown in found.items():
         if isinstance(shown, Entry) and (not only or key in only):
             found[key] = await job.ambient.threads(_proved, disk, digests, key, shown, progress)
+    await job.ambient.threads(digests.clear)  # they are of this verification: the next one reads every byte again
     return {**sights, policies.DISK: found}
 
 

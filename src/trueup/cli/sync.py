@@ -64,6 +64,7 @@ KINDS = {
     "templates": "files:sync_templates",
     "settings": "files:sync_settings",
     "static": "files:sync_static",
+    "cache": "caching:sync_cache",
     "dataset": "dataset:sync_dataset",
     "models": "models.syncing:sync_models",
 }

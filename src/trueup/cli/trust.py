@@ -55,7 +55,7 @@ def _remove(session: Session, path: Path, state: Path) -> None:
 def _approve(session: Session, path: Path, state: Path) -> None:
     """Approve the bytes that the list of commands was read from."""
     from trueup.config import Source
-    from trueup.config.document import commands, fetched, read
+    from trueup.config.document import commands, fetched, loaded, read
     from trueup.config.problems import Problem, refuse
     from trueup.config.trust import trust as approve
 
@@ -63,6 +63,7 @@ def _approve(session: Session, path: Path, state: Path) -> None:
     document = read(path, Source.PROJECT, problems)
     refuse(problems)
     listed = dict(commands(document.table)) if document else {}
+    code = dict(loaded(document.table)) if document else {}
     secrets = {
         name: f"{how} {value}"
         for name, how, value in (fetched(document.table) if document else ())
@@ -71,7 +72,7 @@ def _approve(session: Session, path: Path, state: Path) -> None:
     digest = approve(path, state, digest=document.digest if document else None)
     named = f"{count(len(secrets), 'secret')} and {count(len(listed), 'command')}"
     said = f"{printable(str(path))}: trusted as it is now, with {named} (SHA-256 {digest[:16]})"
-    lines = [line(f"  {name}: {printable(what)}") for name, what in (secrets | listed).items()]
+    lines = [line(f"  {name}: {printable(what)}") for name, what in (secrets | listed | code).items()]
     respond(
         session,
         "trust",

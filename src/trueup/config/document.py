@@ -68,6 +68,21 @@ def commands(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, shlex.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def loaded(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The code that a document would load, and the pages that it would ask for, each after the name of its setting."""
+    for section, targets in table.items():
+        found = targets if section == "targets" else {}
+        if section == "profiles" and isinstance(targets, dict):
+            for profile in targets.values():
+                yield from loaded(profile if isinstance(profile, dict) else {})
+        for name, settings in found.items() if isinstance(found, dict) else ():
+            for setting in ("environment", "urls"):
+                if isinstance(settings, dict) and setting in settings:
+                    value = settings[setting]
+                    said = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+                    yield dotted((section, name, setting)), said
+
+
 def fetched(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str, object]]:
     """The secrets that a document would fetch once it is trusted: the name of the setting, the way, and from where."""
     for name, value in table.items():

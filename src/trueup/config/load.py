@@ -13,10 +13,11 @@ from trueup.config.document import Document, locate
 from trueup.config.document import read as read_document
 from trueup.config.layers import WRONG, Found, Layer, Reader, Values
 from trueup.config.problems import Origin, Problem, Source, dotted, nearest, refuse, shown
-from trueup.config.secret import Place, Secret, absolute
+from trueup.config.secret import Approved, Place, Secret, absolute
 from trueup.config.settings import (
     ALERT,
     BUCKET,
+    CACHES,
     DATASET,
     DATASETS,
     ENVIRONMENTS,
@@ -35,7 +36,7 @@ from trueup.config.values import BUCKET as BUCKET_SCHEME
 from trueup.config.values import Address, Delivery, Wrong, plain
 from trueup.core.errors import UsageError
 from trueup.core.strategy import Policy
-from trueup.targets import Reload, Settings, Spec, Static, Templates, environments, policies
+from trueup.targets import Reload, Settings, Spec, Static, Templates, caches, environments, policies
 from trueup.targets.datasets import Layout
 from trueup.targets.folders import KIND, Folders, Nature, Selection, Tuning
 
@@ -434,6 +435,8 @@ def _target(
         return policies.Policies(name, **settings)
     if table is ENVIRONMENTS:
         return environments.Environments(name, **settings)
+    if table is CACHES:
+        return _caches(name, settings)
     return _folders(name, settings, origin, problems, _nature(table, settings))
 
 
@@ -446,6 +449,28 @@ def _nature(table: Mapping[str, Setting], settings: Mapping[str, Any]) -> Nature
     if table is STATIC:
         return Static(settings["types"], settings["cache_control"], settings["uncached"])
     return None
+
+
+def _caches(name: str, settings: Mapping[str, Any]) -> caches.Caches:
+    code: Approved | None = settings["environment"]
+    pages: Approved | None = settings["urls"]
+
+    def environment() -> Any:
+        from trueup.stores.cache.templates import load_environment
+
+        assert code is not None  # noqa: S101  # else it is not handed on
+        return load_environment(code.reveal()[0], code.place.folder)
+
+    return caches.Caches(
+        name,
+        settings["url"],
+        settings["preset"].value,
+        settings["app"],
+        settings["version"],
+        settings["keys"],
+        None if code is None else environment,
+        None if pages is None else pages.reveal,
+    )
 
 
 def _usable(

@@ -82,6 +82,28 @@ class Secret:
     __str__ = __repr__
 
 
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """Something that only an approved file may say: code to run, pages to ask for."""
+
+    said: tuple[str, ...]
+    place: Place
+
+    def reveal(self) -> tuple[str, ...]:
+        """What is said.
+
+        Raises:
+            ConfigError: If the file that says so has not been approved.
+        """
+        if not self.place.trusted():
+            raise ConfigError(
+                f"{self.place.file} may not run code, nor ask for pages",
+                why="nobody has approved it as it is now: read it first",
+                attempt=f"trueup trust {shlex.quote(str(self.place.file))}",
+            )
+        return self.said
+
+
 def _from_env(what: Any, place: Place) -> str:
     if what not in place.env:
         raise ConfigError(f"the environment variable {what} is not set", attempt=f"export {what}=...")

@@ -10,7 +10,7 @@ from trueup.config import values
 from trueup.config.values import Form
 from trueup.core.check import Limits
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
-from trueup.targets import datasets, environments, folders, policies, static, templates
+from trueup.targets import caches, datasets, environments, folders, policies, static, templates
 from trueup.targets import settings as settings_kind
 
 NAME = re.compile(r"\w[\w.@-]*")
@@ -105,6 +105,22 @@ ENVIRONMENTS: Mapping[str, Setting] = {
     ),
 }
 
+CACHES: Mapping[str, Setting] = {
+    "url": Setting(values.CACHE, "Where the cache is; for its password see `[buckets]`.", required=True),
+    "preset": Setting(values.one_of(caches.Library), "Which library names the keys.", caches.Library.FASTBLOCKS),
+    "app": Setting(
+        values.TEXT, "What its keys begin with: the application, Django's prefix, a namespace of aiocache.", ""
+    ),
+    "version": Setting(values.TEXT, "Django's version of keys. Without it: 1.", ""),
+    "keys": Setting(
+        values.PATTERNS, "Further namespaces, as `NAME=TEMPLATE`, with `{app}` and free parts in braces.", ()
+    ),
+    "environment": Setting(
+        values.ATTRIBUTE, "The Jinja environment whose templates are compiled when the cache is warmed."
+    ),
+    "urls": Setting(values.PAGES, "Pages to ask for when responses are warmed."),
+}
+
 DATASET: Mapping[str, Setting] = {
     "actor_id": Setting(values.ACTOR, "Id of the actor; a part of paths.", required=True),
     "actor_name": Setting(values.ACTOR, "Name of the actor: its id, or beginning with the id and `_`.", required=True),
@@ -190,6 +206,7 @@ KINDS: Mapping[str, Mapping[str, Setting]] = {
     **FILES,
     policies.KIND: POLICIES,
     environments.KIND: ENVIRONMENTS,
+    caches.KIND: CACHES,
     datasets.KIND: DATASET,
 }
 """The settings of each kind of target, `kind` itself apart."""

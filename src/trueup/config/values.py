@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from trueup.config.problems import nearest, shown, worded
-from trueup.config.secret import HIDDEN, WAYS, Place, Secret, absolute
+from trueup.config.secret import HIDDEN, WAYS, Approved, Place, Secret, absolute
 from trueup.core.check import Limits
 from trueup.core.urls import holds_password
 from trueup.targets.datasets import ACTOR_ID, ACTOR_NAME, unsafe
@@ -268,6 +268,29 @@ def _read_secret(value: object, place: Place) -> Secret:
     return Secret(how, what, place)
 
 
+_ATTRIBUTE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def _read_attribute(value: object, place: Place) -> Approved:
+    text: str = _read_text(value, place)
+    if not _ATTRIBUTE.fullmatch(text):
+        raise Wrong
+    return Approved((text,), place)
+
+
+def _read_pages(value: object, place: Place) -> Approved:
+    pages = value if isinstance(value, list) else [value]
+    return Approved(tuple(_read_url(page, place) for page in pages), place)
+
+
+def _read_cache(value: object, place: Place) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable() or " " in value:
+        raise Wrong
+    if holds_password(value):
+        raise Wrong("a password does not belong in a URL: put it into [buckets] with the same url")
+    return value if "://" in value else _absolute(value, place)
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """A URL, and where it is said: keys are only sent to where an approved file sends them."""
@@ -351,6 +374,13 @@ LIMITS = Form(
     'a count, or a percentage such as "20%"',
     {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+(\.\d+)?%?$"}]},
 )
+ATTRIBUTE = Form(
+    _read_attribute,
+    "module:attribute, in a file that is trusted",
+    {"type": "string", "pattern": f"^{_ATTRIBUTE.pattern}$"},
+)
+PAGES = Form(_read_pages, "an http:// or https:// URL, or a list of them, in a file that is trusted", _TEXTS)
+CACHE = Form(_read_cache, "a URL (redis://, rediss://, unix://, memory://) or a folder", _TEXT)
 PATTERNS = Form(_read_patterns, "a pattern, or a list of patterns, as in .gitignore", _TEXTS)
 WORDS = Form(_read_words, "a word, or a list of words", _TEXTS)
 TYPES = Form(_read_types, "a list of .SUFFIX=TYPE", _TEXTS)
@@ -421,6 +451,8 @@ def plain(value: object) -> Any:
         return value.url
     if isinstance(value, Limits):
         return str(value)
+    if isinstance(value, Approved):
+        return list(value.said) if len(value.said) > 1 else value.said[0]
     if isinstance(value, tuple):
         return list(value)
     return value.value if isinstance(value, StrEnum) else value

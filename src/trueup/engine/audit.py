@@ -81,7 +81,7 @@ async def _surveyed(job: Job, how: Audit) -> tuple[Mapping[Side, _Sight], list[J
         async with anyio.create_task_group() as tasks:
             for side in job.stores:
                 tasks.start_soon(look, side)
-    keys = {key for sight in sights.values() for key in sight.items}
+    keys = {key for side in how.method.table.sides for key in sights[side].items}  # others inform, and name no items
     shown: dict[Side, Mapping[Key, Shown]] = {
         side: dict.fromkeys(keys, Unknown(sight.failed)) if sight.failed else sight.items
         for side, sight in sights.items()

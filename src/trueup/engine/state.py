@@ -12,6 +12,7 @@ import os
 import shutil
 import sqlite3
 import threading
+import time
 import zlib
 from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,11 @@ ROOM_BYTES = 64 * 1024
 _MANY = 500
 """Keys per query; SQLite's default limit of variables is above it in every version in use."""
 
+_BUSY_SECONDS = 30
+"""How long to wait while another process writes."""
+
+_RETRY_SECONDS = 0.01
+
 
 class State:
     """The state database of one user.
@@ -72,8 +78,8 @@ class State:
                 raise
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=30, check_same_thread=False, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+        write_ahead(connection)
         # FULL: what the journal says is done survives a loss of power; the committer groups the syncs.
         connection.execute("PRAGMA synchronous = FULL")
         # Text that is not UTF-8 is damage, and found by its checksum.
@@ -352,6 +358,22 @@ class State:
         """Forget all cached digests of a side."""
         with self.transaction() as connection:
             connection.execute("DELETE FROM digests WHERE target = ? AND side = ?", (number, side))
+
+
+def write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging. Two who do so in a new database at the same moment would wait for each other for
+    ever: SQLite refuses one of them at once, whatever its timeout is, and that one tries again.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
+        else:
+            return
 
 
 def _ancestors_after(connection: sqlite3.Connection, number: int, last: bytes) -> list[AncestorRow]:

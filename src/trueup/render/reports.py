@@ -35,9 +35,14 @@ def report_lines(report: Report, words: Words, *, verbose: int = 0) -> list[Line
     lines += _open(report.plan, words)
     if report.rolled_back is not None:
         lines.append(line(f"  taken back by run {report.rolled_back}: what was there before is there again", "yellow"))
-    elif report.run is not None and report.counts[Status.DONE]:
+    elif report.run is not None and report.counts[Status.DONE] and _can_be_undone(report):
         lines.append(line(f"  run {report.run}   undo: trueup undo {report.run}", "dim"))
     return lines
+
+
+def _can_be_undone(report: Report) -> bool:
+    """Whether a side was changed: what else a run did, such as emptying a cache, nothing takes back."""
+    return any(step.verb is not Verb.ACT for item in report.plan.changes for step in item.steps)
 
 
 def _ending(report: Report) -> Line:

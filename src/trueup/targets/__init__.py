@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from trueup.targets import settings, static, templates
+from trueup.targets.caches import Caches
 from trueup.targets.datasets import Datasets
 from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders, Nature
@@ -16,6 +17,7 @@ from trueup.targets.templates import Templates
 
 __all__ = [
     "NATURES",
+    "Caches",
     "Datasets",
     "Environments",
     "Folders",
@@ -35,5 +37,5 @@ NATURES: Mapping[str, Callable[[], Nature]] = {
 }
 """The kinds whose targets are two folders of which more is known."""
 
-Spec = Folders | Policies | Environments | Datasets | Models
+Spec = Folders | Policies | Environments | Datasets | Models | Caches
 """A target of any kind, as it is configured."""

@@ -6,6 +6,7 @@ import socketserver
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -59,7 +60,8 @@ class Images:
 
     async def run(self, image: str, name: str) -> None:
         command = ["/bin/busybox", "sleep", "1000"]
-        body = json.dumps({"Image": image, "Cmd": command, "HostConfig": {"NetworkMode": "none"}}).encode()
+        how = {"HostConfig": {"NetworkMode": "none"}, "StopSignal": "SIGKILL"}  # to TERM, a first process is deaf
+        body = json.dumps({"Image": image, "Cmd": command, **how}).encode()
         await self.call("POST", f"/containers/create?name={name}", body)
         await self.call("POST", f"/containers/{name}/start")
 
@@ -158,6 +160,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def made() -> Iterator[Made]:
+    with made_engine() as made:
+        yield made
+
+
+@contextmanager
+def made_engine() -> Iterator[Made]:
+    """A made-up engine without images, for as long as this lasts."""
     with TemporaryDirectory(prefix="trueup-") as directory:
         path = Path(directory) / "docker.sock"
         with _Server(str(path), _Handler) as server:

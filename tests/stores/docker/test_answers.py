@@ -141,3 +141,12 @@ async def test_an_answer_that_trickles_is_given_up(made: Made) -> None:
     with pytest.raises(TimedOut, match=r"did not answer within 0.5 s"):
         await rows(store_at(made.url, {LIBERO: "libero"}, timeout_seconds=0.5))
     made.trickle.set()
+
+
+async def test_an_error_whose_body_is_no_object_is_told_by_its_status(made: Made) -> None:
+    made.listed, made.images = 503, ["out of order"]
+    with pytest.raises(Unavailable, match="answered 503"):
+        await rows(store_at(made.url, {LIBERO: "libero"}))
+    made.listed = 400
+    with pytest.raises(StoreError, match="answered 400"):
+        await rows(store_at(made.url, {LIBERO: "libero"}))

@@ -13,7 +13,7 @@ from tests.stores.registry.conftest import Maple
 from tests.stores.registry.test_registry import ENV, LIBERO, OPENVLA, POLICY, record
 
 from trueup.core.errors import AccessDenied, Corrupt, NoSpace, NotFound, StoreError, Unavailable
-from trueup.core.model import Key
+from trueup.core.model import Key, Record
 from trueup.protocols import Opening
 from trueup.stores.records import Change, version
 from trueup.stores.registry import RegistryStore
@@ -221,3 +221,20 @@ def test_faults_that_are_hard_to_bring_about(name: str, expected: type[StoreErro
     with pytest.raises(StoreError) as caught, faults("/registry", 1.0):
         raise error
     assert type(caught.value) is expected
+
+
+def test_a_change_that_the_database_ignores_is_no_change(maple: Maple, database: Path, opening: Opening) -> None:
+    maple(POLICY)
+    with closing(sqlite3.connect(database)) as connection:
+        for event in ("DELETE", "UPDATE", "INSERT"):
+            connection.execute(f"CREATE TRIGGER k{event} BEFORE {event} ON policies BEGIN SELECT RAISE(IGNORE); END")
+    store = RegistryStore(str(database), "policies", opening)
+    (there,) = store.read().values()
+    for change in (
+        Change(OPENVLA, version(there), None),
+        Change(OPENVLA, version(there), Record.of(there.fields | {"repo": "other"})),
+        ADD,
+    ):
+        with pytest.raises(StoreError, match="has not taken the change of"):
+            store.change([change])
+    assert list(store.read().values()) == [there]

@@ -16,7 +16,7 @@ from trueup.cli.running import Runner, run_engine
 from trueup.cli.sync import present_refused
 from trueup.cli.targets import allow_option, yes_option
 from trueup.core.check import Guard
-from trueup.core.errors import PlanRefused
+from trueup.core.errors import AccessDenied, PlanRefused
 from trueup.core.model import Entry, Recorded, Side
 from trueup.core.plan import Item, Plan
 from trueup.core.report import EXIT_DRIFT, EXIT_OK, Ending, Report, Status, combine, exit_code, plan_exit_code
@@ -221,6 +221,8 @@ class Section:
                 self._lines([line(f"✓ {'Removed' if gone else 'Recorded'} {name}", "green")])
             else:
                 self.runner.session.tell([line(f"✗ {name}: {printable(outcome.why)}", "red")])
+        if any(outcome.code == AccessDenied.code for outcome in report.outcomes):
+            self.runner.session.tell([line(f"  try: trueup doctor {self.wording.command}", "dim")])
         if self.whole and removed:
             self._lines([line(), line(f"✓ Sync complete: Removed {removed} {self.wording.one} entries", "green")])
 

@@ -120,7 +120,8 @@ class Engine:
 
         try:
             return _limited(work, self._timeout_seconds + more_seconds)
-        except (docker.errors.DockerException, OSError, ValueError) as error:  # ValueError: of addresses
+        except (docker.errors.DockerException, OSError, ValueError, TypeError, LookupError) as error:
+            # ValueError: of addresses. TypeError and LookupError: the client takes an error's body for an object.
             raise self._fault(docker, error) from error
 
     def _connected(self, docker: Any) -> Any:
@@ -144,10 +145,12 @@ class Engine:
     def _fault(self, docker: Any, error: BaseException) -> StoreError:
         causes = list(_causes(error))
         for cause in causes:
-            if isinstance(cause, docker.errors.APIError) and cause.status_code is not None:
-                what = f"the Docker daemon at {self.url} answered {cause.status_code}"
-                kind = Unavailable if cause.status_code >= 500 else StoreError
-                return kind(what, why=str(cause.explanation or "").strip())
+            explanation = cause.explanation if isinstance(cause, docker.errors.APIError) else ""
+            status = getattr(getattr(cause, "response", None), "status_code", None)
+            if isinstance(status, int):
+                kind = Unavailable if status >= 500 else StoreError
+                what = f"the Docker daemon at {self.url} answered {status}"
+                return kind(what, why=str(explanation or "").strip())
         kinds = {kind for cause in causes for kind in type(cause).__mro__}
         names = {kind.__name__ for kind in kinds}
         if PermissionError in kinds:

@@ -67,6 +67,25 @@ class RegistryStore(RecordStore):
             found = self._one(connection, key)
         return None if found is None else record_entry(found[1])
 
+    def column(self, name: str, *, empty: bool = False) -> dict[Key, str]:
+        """One column of text, without the rest of the rows: in a fifth of the time. Blocks.
+
+        Args:
+            name: Of the column.
+            empty: Whether rows count that have nothing there.
+
+        Raises:
+            StoreError: As `read`, but not for rows that it alone would refuse.
+        """
+        if not exists(self.path):
+            return {}
+        wanted = (*self._table.naming, name)
+        with reading(self.path, busy_seconds=self._busy_seconds) as connection:
+            columns(connection, self.path, self._table.name)
+            connection.row_factory = None
+            rows = connection.execute(f"SELECT {', '.join(wanted)} FROM {self._table.name}").fetchall()  # noqa: S608
+        return {Key(":".join(map(str, row[:-1]))): str(row[-1] or "") for row in rows if row[-1] or empty}
+
     def change(self, changes: Sequence[Change]) -> None:
         """As `RecordStore`.
 
@@ -90,16 +109,28 @@ class RegistryStore(RecordStore):
         table = self._table.name  # one of two names of ours, never anybody's text
         if change.record is None:
             if there is not None:
-                connection.execute(f"DELETE FROM {table} WHERE id = ?", (there[0],))  # noqa: S608
+                done = connection.execute(f"DELETE FROM {table} WHERE id = ?", (there[0],))  # noqa: S608
+                self._check(change.key, done)
             return
         fields = self._fields(change.key, change.record, known)
         names = ", ".join(f'"{name}"' for name in fields)
         if there is None:
             marks = ", ".join("?" * len(fields))
-            connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", [*fields.values()])  # noqa: S608
+            done = connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", [*fields.values()])  # noqa: S608
         else:
             marks = ", ".join(f'"{name}" = ?' for name in fields)
-            connection.execute(f"UPDATE {table} SET {marks} WHERE id = ?", [*fields.values(), there[0]])  # noqa: S608
+            values = [*fields.values(), there[0]]
+            done = connection.execute(f"UPDATE {table} SET {marks} WHERE id = ?", values)  # noqa: S608
+        self._check(change.key, done)
+
+    def _check(self, key: Key, done: sqlite3.Cursor) -> None:
+        """Refuse a change that the database has taken without making it, as a trigger with RAISE(IGNORE) does."""
+        if done.rowcount != 1:
+            raise StoreError(
+                f"{shown(self.path)} has not taken the change of {key}",
+                why="a trigger in it holds changes back",
+                attempt=f"sqlite3 {shown(self.path)} .schema",
+            )
 
     def _fields(self, key: Key, record: Record, known: frozenset[str]) -> dict[str, Any]:
         fields = record.fields
