@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import textwrap
-from types import SimpleNamespace
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -11,6 +14,8 @@ import pytest
 from tests.actions.team import Team
 
 from trueup.actions.sync import ConflictStrategy, SyncDirection, SyncStrategy, sync
+from trueup.caches import register
+from trueup.config.trust import trust
 
 TEMPLATES = """
 # Basic template sync
@@ -197,6 +202,70 @@ except ValueError as e:
 """
 
 
+CACHE = """
+# Refresh all cache layers
+cache_result = await sync.cache(operation="refresh")
+print(f"Refreshed {len(cache_result.invalidated_keys)} cache entries")
+
+# Invalidate specific namespaces
+cache_result = await sync.cache(
+    operation="invalidate",
+    namespaces=["templates", "bccache"],
+    warm_templates=True
+)
+
+# Warm cache after deployment
+cache_result = await sync.cache(
+    operation="warm",
+    namespaces=["templates", "responses", "gather"]
+)
+
+# Clear cache namespaces
+cache_result = await sync.cache(
+    operation="clear",
+    namespaces=["templates"]
+)
+
+# Check results
+print(f"Invalidated: {len(cache_result.invalidated_keys)}")
+print(f"Warmed: {len(cache_result.warmed_keys)}")
+print(f"Cleared: {len(cache_result.cleared_namespaces)}")
+"""
+
+APPLICATION = """
+import jinja2
+
+from trueup.stores.cache.engines import MemoryCache
+
+
+class Bytecode(jinja2.BytecodeCache):
+    keys = MemoryCache("memory://shop")._mapping
+
+    def get_cache_key(self, name, filename=None):
+        return name
+
+    def load_bytecode(self, bucket):
+        if f"bccache:{bucket.key}" in self.keys:
+            bucket.bytecode_from_string(self.keys[f"bccache:{bucket.key}"])
+
+    def dump_bytecode(self, bucket):
+        self.keys[f"bccache:{bucket.key}"] = bucket.bytecode_to_string()
+
+
+def made():
+    return jinja2.Environment(loader=jinja2.FileSystemLoader("templates"), bytecode_cache=Bytecode())
+"""
+
+
+CONFIGURED = """
+[targets.web]
+kind = "cache"
+url = "memory://shop"
+app = "shop"
+environment = "shop_of_the_document:made"
+"""
+
+
 async def ran(example: str) -> Any:
     """What an example returns."""
     names: dict[str, Any] = {
@@ -212,13 +281,15 @@ async def ran(example: str) -> Any:
 
 
 @pytest.fixture
-def caches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The examples call caches too, which have tests of their own."""
-
-    async def cache(_: object, **__: object) -> SimpleNamespace:
-        return SimpleNamespace(warmed_keys=["a"])
-
-    monkeypatch.setattr(type(sync), "cache", cache, raising=False)
+def cached(team: Team) -> Iterator[dict[str, bytes]]:
+    """A cache of the configured target, and an application whose environment fills it."""
+    keys: dict[str, bytes] = {"template:old.html": b"1", "shop:cached:GET.1.2": b"2", "another:1": b"3"}
+    register("shop", keys)
+    team.configure(CONFIGURED)
+    (team.path / "shop_of_the_document.py").write_text(APPLICATION)
+    trust(team.path / "trueup.toml", Path(os.environ["TRUEUP_STATE"]))
+    yield keys
+    sys.modules.pop("shop_of_the_document", None)
 
 
 async def test_templates(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,12 +322,23 @@ async def test_settings(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+async def test_cache(team: Team, cached: dict[str, bytes], capsys: pytest.CaptureFixture[str]) -> None:
+    team.here("templates/a.html", "a")
+    await ran(CACHE)
+    assert capsys.readouterr().out.splitlines() == [
+        "Refreshed 2 cache entries",
+        "Invalidated: 0",
+        "Warmed: 0",
+        "Cleared: 1",
+    ]
+    assert set(cached) == {"another:1", "bccache:a.html"}
+
+
 async def test_strategy() -> None:
     await ran(STRATEGY)
 
 
-@pytest.mark.usefixtures("caches")
-async def test_complete_environment(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_complete_environment(team: Team, cached: dict[str, bytes], capsys: pytest.CaptureFixture[str]) -> None:
     team.there("settings/cache.yml", "a: 1\n")
     team.there("templates/a.html", "a")
     team.there("templates/b.html", "b")
@@ -264,15 +346,16 @@ async def test_complete_environment(team: Team, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out.splitlines()[1:] == [
         "- Settings: 1 synced",
         "- Templates: 2 synced",
-        "- Cache: 1 warmed",
+        "- Cache: 2 warmed",
     ]
+    assert set(cached) == {"another:1", "bccache:a.html", "bccache:b.html"}
 
 
-@pytest.mark.usefixtures("caches")
-async def test_deployment(team: Team) -> None:
+async def test_deployment(team: Team, cached: dict[str, bytes]) -> None:
     team.here("settings/cache.yml", "a: 1\n")
     team.here("templates/a.html", "a")
     assert await ran(DEPLOYMENT) == {"templates": 1, "settings": 1, "cache_warmed": 1}
+    assert set(cached) == {"template:old.html", "shop:cached:GET.1.2", "another:1", "bccache:a.html"}
 
 
 async def test_conflicts(team: Team, capsys: pytest.CaptureFixture[str]) -> None:

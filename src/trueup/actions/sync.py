@@ -1,31 +1,39 @@
-"""``sync.templates()``, ``sync.settings()``, ``sync.static()``: calls of a web team, as its documents write them."""
+"""``sync.templates() settings() static() cache()``: calls of a web team, as its documents write them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import anyio.to_thread
 
+from trueup.actions.results import (
+    SettingsSyncResult,
+    StaticSyncResult,
+    SyncResult,
+    TemplateSyncResult,
+    acts,
+    changed,
+    told,
+    undecided,
+)
 from trueup.api import Engine
 from trueup.api.files import Wish, find, roots
+from trueup.caches import CacheSyncResult, cache_sync
 from trueup.config import Config, load
-from trueup.core.errors import ConflictError, StoreError
-from trueup.core.model import LOCAL, REMOTE, Damaged, Entry, Unknown, is_directory
-from trueup.core.plan import Item, Phase, Plan, Step
-from trueup.core.reconcile import Reason
-from trueup.core.report import Ending, Report, Status, exit_code
+from trueup.core.errors import StoreError
+from trueup.core.report import Ending, Report
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
-from trueup.core.table import Standing, Verb
 from trueup.targets import Reload, Settings, Templates, settings, static, templates
 from trueup.targets.folders import Folders, Tuning
 from trueup.targets.settings import adapter_of, patterns_of
 
 __all__ = [
+    "CacheSyncResult",
     "ConflictStrategy",
     "SettingsSyncResult",
     "StaticSyncResult",
@@ -36,6 +44,7 @@ __all__ = [
     "sync",
 ]
 
+R = TypeVar("R", bound=SyncResult)
 AnyPath = str | os.PathLike[str]
 """`pathlib.Path` and `anyio.Path` are."""
 
@@ -109,113 +118,6 @@ def _kept(keep: Keep, *, losers: bool) -> Keep:
     return Keep.UNCONTESTED if others else Keep.NONE
 
 
-@dataclass(frozen=True, slots=True)
-class SyncResult:
-    """What became of a call. It may be partial: what is done is done, and the rest is named."""
-
-    synced_items: list[str] = field(default_factory=list)
-    """``PULL: path``, ``PUSH: path``, ``DELETE local: path``, ``MOVE remote: old -> new``."""
-    conflicts: list[dict[str, Any]] = field(default_factory=list)
-    """Each with ``path``, ``local_mtime`` and ``remote_mtime`` (seconds since the epoch, or None) and ``reason``: what
-    was settled, and how; ``conflict`` where it waits for a person."""
-    errors: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    """``path: reason`` of what differs and stays as it is."""
-    backed_up: list[str] = field(default_factory=list)
-    """Losers of conflicts: ``SIDE: HANDLE`` in that side's trash, or ``SIDE: path`` of a sibling."""
-    report: Report | None = field(default=None, repr=False)
-    """All of it, in the engine's own terms; None if no side could be looked at."""
-
-    @property
-    def has_conflicts(self) -> bool:
-        """Whether there were any, settled or not."""
-        return bool(self.conflicts)
-
-    @property
-    def unresolved(self) -> list[dict[str, Any]]:
-        """Conflicts that wait for a person."""
-        return [conflict for conflict in self.conflicts if conflict["reason"] in _OPEN]
-
-    @property
-    def has_errors(self) -> bool:
-        """Whether anything failed."""
-        return bool(self.errors)
-
-    @property
-    def total_processed(self) -> int:
-        """Synced, failed, skipped, and waiting for a person."""
-        return len(self.synced_items) + len(self.errors) + len(self.skipped) + len(self.unresolved)
-
-    @property
-    def success_count(self) -> int:
-        """How many items were synced."""
-        return len(self.synced_items)
-
-    @property
-    def is_success(self) -> bool:
-        """Whether nothing failed and nothing waits for a person."""
-        return not self.errors and not self.unresolved
-
-    ok = is_success
-
-    @property
-    def partial(self) -> bool:
-        """Whether some of it was done and some not."""
-        return bool(self.synced_items) and not self.is_success
-
-    @property
-    def exit_code(self) -> int:
-        """That of the command line for the same."""
-        return StoreError.exit_code if self.report is None else exit_code(self.report)
-
-    def raise_for_status(self) -> Self:
-        """The result itself.
-
-        Raises:
-            ConflictError: If a conflict waits for a person.
-            StoreError: If anything failed.
-        """
-        if self.errors:
-            raise StoreError(f"{len(self.errors)} items were not synced", why="; ".join(self.errors[:5]))
-        if self.unresolved:
-            raise _undecided(self)
-        return self
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateSyncResult(SyncResult):
-    """What became of templates."""
-
-    cache_invalidated: list[str] = field(default_factory=list)
-    """Keys of caches."""
-    bytecode_cleared: list[str] = field(default_factory=list)
-    """Files of Jinja2's bytecode cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class SettingsSyncResult(SyncResult):
-    """What became of settings."""
-
-    config_reloaded: bool = False
-    """Whether the application has read them again."""
-    adapters_affected: list[str] = field(default_factory=list)
-    """Sorted."""
-    rolled_back: bool = False
-    """Whether the previous settings were put back, because the application could not read the new ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class StaticSyncResult(SyncResult):
-    """What became of static files."""
-
-
-R = TypeVar("R", bound=SyncResult)
-_OPEN = frozenset({Reason.CONFLICT.value, Reason.KIND_CONFLICT.value})
-_SETTLED = frozenset({Reason.LOCAL_WINS, Reason.REMOTE_WINS, Reason.KEEP_BOTH})
-_LEFT = frozenset({Reason.KEPT_LOCAL, Reason.KEPT_REMOTE})
-_SILENT = frozenset({Reason.ADOPT, Reason.AGREE, Reason.MOVED})
-
-
 class Sync:
     """Keeps what a web team deploys in agreement: working folder, bucket, caches.
 
@@ -266,7 +168,7 @@ class Sync:
         wish = _wish(templates.KIND, template_paths, storage_bucket, patterns, target)
         call = _Call(wish, strategy, known, dry_run=dry_run)
         result = await call.result(TemplateSyncResult)
-        done = _acts(result, "bytecode")
+        done = acts(result, "bytecode")
         return _finished(replace(result, bytecode_cleared=[name for act in done for name in act["files"]]), call)
 
     async def settings(
@@ -319,8 +221,8 @@ class Sync:
         call = _Call(wish, strategy, known, dry_run=dry_run)
         result = await call.result(SettingsSyncResult)
         taken = result.report is not None and result.report.rolled_back is not None
-        adapters = sorted({adapter_of(step.key) for step in _changed(result)})
-        reloaded = bool(_acts(result, "reload")) and not call.dry_run
+        adapters = sorted({adapter_of(step.key) for step in changed(result)})
+        reloaded = bool(acts(result, "reload")) and not call.dry_run
         found = replace(result, config_reloaded=reloaded, adapters_affected=adapters, rolled_back=taken)
         return _finished(found, call)
 
@@ -352,6 +254,45 @@ class Sync:
         wish = _wish(static.KIND, static_paths, storage_bucket, patterns, target)
         call = _Call(wish, strategy, lambda spec: spec, dry_run=dry_run)
         return _finished(await call.result(StaticSyncResult), call)
+
+    async def cache(
+        self,
+        *,
+        operation: str = "refresh",
+        namespaces: Sequence[str] | None = None,
+        keys: Sequence[str] | None = None,
+        warm_templates: bool = True,
+        strategy: SyncStrategy | None = None,
+        target: str = "",
+        environment: Any = None,
+        dry_run: bool = False,
+    ) -> CacheSyncResult:
+        """Refresh, invalidate, warm or clear the keys of an application; `trueup.caches.cache_sync` is the same.
+
+        Args:
+            operation: ``refresh`` (invalidate what has changed, then warm), ``invalidate``, ``warm`` or ``clear``.
+            namespaces: Which. Default: those that the document names, or all where the preset has other ones.
+            keys: Single keys. A key that is not of the target's application is refused.
+            warm_templates: Whether templates are compiled after an invalidation.
+            strategy: ``dry_run`` counts, and ``timeout``, here for the whole operation. Default: no limit.
+            target: Name of a configured target, where there are several of this kind.
+            environment: The application's `jinja2.Environment`, in place of the target's own.
+            dry_run: As that of the strategy; one of them is enough.
+
+        Raises:
+            UsageError: If the request makes no sense: an unknown operation, namespace or target, another's key.
+        """
+        if dry_run:
+            strategy = replace(strategy or SyncStrategy(), dry_run=True)
+        return await cache_sync(
+            operation=operation,
+            namespaces=namespaces,
+            keys=keys,
+            warm_templates=warm_templates,
+            strategy=strategy,
+            target=target or None,
+            environment=environment,
+        )
 
 
 sync = Sync()
@@ -400,8 +341,8 @@ class _Call:
                 else:
                     report = await engine.run(spec, command=command)
         except (StoreError, ExceptionGroup) as error:
-            return form(errors=[str(leaf) for leaf in _failures(error)])
-        return form(**_told(report, dry_run=self.dry_run))
+            return form(errors=list(_failures(error)))
+        return form(**told(report, dry_run=self.dry_run))
 
 
 def _failures(error: Exception) -> Iterable[StoreError]:
@@ -418,125 +359,5 @@ def _failures(error: Exception) -> Iterable[StoreError]:
 def _finished(result: R, call: _Call) -> R:
     """The result, or the error that MANUAL promises; everything else is done by then."""
     if result.unresolved and call.policy.conflict is Conflict.MANUAL and not call.dry_run:
-        raise _undecided(result)
+        raise undecided(result)
     return result
-
-
-def _undecided(result: SyncResult) -> ConflictError:
-    paths = ", ".join(conflict["path"] for conflict in result.unresolved[:5])
-    return ConflictError(
-        "Manual conflict resolution required", why=paths, attempt="trueup conflicts, or another strategy", result=result
-    )
-
-
-# -- from reports to results ------------------------------------------------------------------------------------------
-
-
-def _told(report: Report, *, dry_run: bool) -> dict[str, Any]:
-    """The fields that all results have."""
-    plan = report.plan
-    outcomes = {outcome.step: outcome for outcome in report.outcomes}
-    told = _Told([], [], [], [], [])
-    for side, observed in plan.observed.items():
-        if not observed.complete:
-            told.errors.append(f"{side}: {observed.why or 'the listing broke off'}")
-    for item in plan.items:
-        conflict = _conflict(item)
-        if conflict is not None:
-            told.conflicts.append(conflict)
-        if item.phase is Phase.AFTER or item.is_change:
-            bad = [o for step in item.steps if (o := outcomes.get(step.id)) and o.status is not Status.DONE]
-            if bad and not dry_run:
-                told.errors.append(f"{item.key}: {next((o.why for o in bad if o.why), bad[0].status.value)}")
-            else:
-                told.synced_items.extend(map(_said, _principal(item)))
-                told.backed_up.extend(_backups(item, outcomes))
-        elif item.standing in (Standing.UNKNOWN, Standing.DAMAGED):
-            told.errors.append(_located(item))
-        elif conflict is None and item.reason not in _SILENT:
-            told.skipped.append(f"{item.key}: {item.why or item.reason}")
-    return {**told.__dict__, "report": report}
-
-
-@dataclass
-class _Told:
-    synced_items: list[str]
-    conflicts: list[dict[str, Any]]
-    errors: list[str]
-    skipped: list[str]
-    backed_up: list[str]
-
-
-def _located(item: Item) -> str:
-    """``path: local: line 3, column 5: ...``."""
-    unknown = [f"{side}: {seen.why}" for side, seen in item.seen.items() if isinstance(seen, Unknown | Damaged)]
-    return f"{item.key}: {item.why or '; '.join(unknown) or item.reason}"
-
-
-def _principal(item: Item) -> list[Step]:
-    """The steps that say what happens to an item's own name; folders are not worth a word."""
-    quiet = (Verb.SAVE, Verb.SIBLING, Verb.ADOPT, Verb.ACT)
-    return [step for step in item.steps if step.verb not in quiet and not is_directory(step.key)]
-
-
-def _said(step: Step) -> str:
-    match step.verb:
-        case Verb.DELETE:
-            return f"DELETE {step.side}: {step.key}"
-        case Verb.MOVE if step.value is not None:
-            return f"MOVE {step.side}: {step.value.key} -> {step.key}"
-        case _:
-            return f"{'PULL' if step.side == LOCAL else 'PUSH'}: {step.key}"
-
-
-def _conflict(item: Item) -> dict[str, Any] | None:
-    """What both sides changed, with how it was settled; None if they did not."""
-    both = all(item.side(side) is not None for side in (LOCAL, REMOTE))
-    if item.reason not in _SETTLED | _OPEN and not (item.reason in _LEFT and both):
-        return None
-    times = {side: seen.modified_ns for side in (LOCAL, REMOTE) if isinstance(seen := item.side(side), Entry)}
-    return {
-        "path": str(item.key),
-        "local_mtime": times[LOCAL] / 1e9 if times.get(LOCAL) else None,
-        "remote_mtime": times[REMOTE] / 1e9 if times.get(REMOTE) else None,
-        "reason": str(item.reason),
-    }
-
-
-def _backups(item: Item, outcomes: dict[str, Any]) -> Iterable[str]:
-    """Where the losers of a conflict are."""
-    for step in item.steps:
-        if step.verb is Verb.SIBLING:
-            yield f"{step.side}: {step.key}"
-        elif item.reason in _SETTLED and step.verb is Verb.SAVE:
-            outcome = outcomes.get(step.id)
-            yield f"{step.side}: {outcome.kept if outcome is not None and outcome.kept else step.key}"
-
-
-def _changed(result: SyncResult) -> Iterable[Step]:
-    """Steps that were carried out, or would be."""
-    return _done(result.report) if result.report is not None else ()
-
-
-def _done(report: Report) -> Iterable[Step]:
-    plan: Plan = report.plan
-    done = {outcome.step for outcome in report.outcomes if outcome.status is Status.DONE}
-    for item in plan.changes:
-        for step in _principal(item):
-            if step.id in done or report.ending is Ending.DECLINED:
-                yield step
-
-
-def _acts(result: SyncResult, name: str) -> list[dict[str, Any]]:
-    """What was done by the after-steps of that name, or would be."""
-    report = result.report
-    if report is None:
-        return []
-    done = {outcome.step for outcome in report.outcomes if outcome.status is Status.DONE}
-    return [
-        step.record.fields
-        for item in report.plan.items
-        for step in item.steps
-        if step.verb is Verb.ACT and step.record is not None and step.record.fields.get("act") == name
-        if step.id in done or report.ending is Ending.DECLINED
-    ]

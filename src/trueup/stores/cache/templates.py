@@ -20,6 +20,9 @@ URL_SECONDS = 30.0
 """Longest time for one page that is asked for to be cached."""
 READ_BYTES = 1024 * 1024
 
+OURS = ".trueup"
+"""How the names begin of what trueup keeps in a folder: trash, identity, files that are being written."""
+
 
 def load_environment(name: str, folder: Path | None) -> Any:
     """The environment that ``module:attribute`` names; a function is called for it.
@@ -85,13 +88,14 @@ class Templates:
         self._environment = environment
 
     def names(self) -> list[str]:
-        """The real list, sorted.
+        """The real list, sorted. What trueup itself keeps beside templates is none.
 
         Raises:
             StoreError: If the loader cannot list.
         """
         try:
-            return sorted(self._environment.list_templates())
+            names = self._environment.list_templates()
+            return sorted(name for name in names if not any(part.startswith(OURS) for part in name.split("/")))
         except TypeError as error:
             raise StoreError("the loader of the templates cannot list them", why=str(error)) from error
 
