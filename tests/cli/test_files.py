@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.cli.home import Home
 
+from trueup.api.content import reloading
+
 KINDS = """
 [buckets]
 live = "live"
@@ -108,8 +110,31 @@ def test_after_steps_go_with_what_is_selected(web: Home) -> None:
     assert json.loads(nothing.stdout)["results"][0]["report"]["report"]["plan"]["items"] == []
 
 
+@pytest.mark.parametrize("said", ['reload_pidfile = "app.pid"', 'reload_url = "http://127.0.0.1:1/reload"'])
+def test_nobody_is_told_for_a_file_that_is_not_trusted(web: Home, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(reloading, "_signal", lambda *how: told.append(how))
+    monkeypatch.setattr(reloading, "_post", told.append)
+    web.configure(f"{said}\n")
+    write(web, "live/config/cache.yml", "a: 1\n")
+    assert "the settings are read again" in web("sync", "settings", "--dry-run").stdout
+    web("plan", "config", "-o", "plan.json")
+    for command in (["sync", "settings"], ["sync", "config", "--yes"], ["apply", "plan.json", "--yes"]):
+        refused = web(*command, code=78).stderr
+        assert "may not run code, ask for pages, nor signal processes" in refused
+        assert "try: trueup trust " in refused
+    assert not (web.path / "config/cache.yml").exists(), "nothing was done"
+    assert told == []
+    web("sync", "settings", "--no-reload")
+    (web.path / "live/config/cache.yml").write_text("a: 22\n")
+    assert f"targets.config.{said.split()[0]}: " in web("trust").stdout
+    web("sync", "settings")
+    assert len(told) == 1
+
+
 def test_a_failed_reload_is_said_and_the_settings_are_back(web: Home) -> None:
     web.configure('reload_pidfile = "nobody.pid"\n')
+    web("trust")
     write(web, "live/config/cache.yml", "a: 1\n")
     result = web("sync", "settings", code=2)
     assert "signal HUP to the process in" in result.stdout
@@ -153,6 +178,7 @@ def test_a_run_of_a_target_that_no_file_configures_can_be_taken_back(web: Home) 
 
 def test_a_plan_that_was_saved_is_applied_with_its_after_steps(web: Home) -> None:
     web.configure('reload_pidfile = "nobody.pid"\n')
+    web("trust")
     write(web, "live/config/cache.yml", "a: 1\n")
     web("plan", "config", "-o", "plan.json")
     result = web("apply", "plan.json", "--yes", code=2)

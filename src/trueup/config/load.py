@@ -444,11 +444,27 @@ def _nature(table: Mapping[str, Setting], settings: Mapping[str, Any]) -> Nature
     if table is TEMPLATES:
         return Templates(**{name: settings[name] for name in ("check", "extensions", "delimiters", "bytecode")})
     if table is SETTINGS:
-        reload = Reload(settings["reload_signal"], settings["reload_pidfile"], settings["reload_url"])
-        return Settings(settings["check"], settings["schemas"], reload)
+        return Settings(settings["check"], settings["schemas"], _reload(settings))
     if table is STATIC:
         return Static(settings["types"], settings["cache_control"], settings["uncached"])
     return None
+
+
+def _reload(settings: Mapping[str, Any]) -> Reload:
+    pidfile: Approved | None = settings["reload_pidfile"]
+    url: Approved | None = settings["reload_url"]
+
+    def permit() -> None:
+        for said in (pidfile, url):
+            if said is not None:
+                said.reveal()
+
+    return Reload(
+        settings["reload_signal"],
+        "" if pidfile is None else pidfile.said[0],
+        "" if url is None else url.said[0],
+        permit=permit,
+    )
 
 
 def _caches(name: str, settings: Mapping[str, Any]) -> caches.Caches:

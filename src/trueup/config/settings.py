@@ -178,9 +178,9 @@ SETTINGS = _files(
             values.one_of(settings_kind.Signal), "What the process of `reload_pidfile` gets.", _RELOAD.signal
         ),
         "reload_pidfile": Setting(
-            values.FILE, "A file with the number of the process that is to read its settings again.", ""
+            values.APPROVED_FILE, "A file with the number of the process that is to read its settings again."
         ),
-        "reload_url": Setting(values.URL, "Is asked by POST to have the settings read again; 2xx is yes.", ""),
+        "reload_url": Setting(values.PAGE, "Is asked by POST to have the settings read again; 2xx is yes."),
     },
 )
 STATIC = _files(

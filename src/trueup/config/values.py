@@ -283,6 +283,14 @@ def _read_pages(value: object, place: Place) -> Approved:
     return Approved(tuple(_read_url(page, place) for page in pages), place)
 
 
+def _read_page(value: object, place: Place) -> Approved:
+    return Approved((_read_url(value, place),), place)
+
+
+def _read_approved_file(value: object, place: Place) -> Approved:
+    return Approved((_read_folder(value, place),), place)
+
+
 def _read_cache(value: object, place: Place) -> str:
     if not isinstance(value, str) or not value or not value.isprintable() or " " in value:
         raise Wrong
@@ -380,6 +388,10 @@ ATTRIBUTE = Form(
     {"type": "string", "pattern": f"^{_ATTRIBUTE.pattern}$"},
 )
 PAGES = Form(_read_pages, "an http:// or https:// URL, or a list of them, in a file that is trusted", _TEXTS)
+PAGE = Form(
+    _read_page, "an http:// or https:// URL, in a file that is trusted", {"type": "string", "pattern": "^https?://[^/]"}
+)
+APPROVED_FILE = Form(_read_approved_file, "a file, in a file that is trusted", _TEXT)
 CACHE = Form(_read_cache, "a URL (redis://, rediss://, unix://, memory://) or a folder", _TEXT)
 PATTERNS = Form(_read_patterns, "a pattern, or a list of patterns, as in .gitignore", _TEXTS)
 WORDS = Form(_read_words, "a word, or a list of words", _TEXTS)

@@ -34,7 +34,12 @@ async def execute(plan: Plan, job: Job) -> Report:
 
     Every item that is finished is recorded with its ancestor; a failed one stops nothing but what needs it and the
     deletions, which come last.
+
+    Raises:
+        ConfigError: If the plan does what nobody has approved; nothing was done.
     """
+    if job.permit is not None:
+        await job.ambient.threads(job.permit, plan)
     begun = job.ambient.clock.monotonic()
     run = job.ambient.run_id()
     number = await job.ambient.threads(job.state.remember_target, job.target)

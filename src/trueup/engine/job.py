@@ -105,6 +105,8 @@ class Job:
     """What content must be like to be written; None: anything is."""
     after: Callable[[Plan], Awaitable[tuple[Item, ...]]] | None = None
     """The after-steps that a plan calls for, each an item of the phase AFTER; `act` carries them out."""
+    permit: Callable[[Plan], None] | None = None
+    """Raises, before anything is written, where the plan does what nobody has approved; None: all of it may be done."""
     audit: Audit | None = None
     """How sides that have no ancestor are compared, with a record; None: two sides with an ancestor."""
     draining: Callable[[], bool] = lambda: False

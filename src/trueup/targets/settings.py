@@ -32,6 +32,8 @@ class Reload:
     """Is asked by POST; an answer of 2xx means that the settings were read."""
     call: Callable[[], object] | None = None
     """Is called in a thread; what it returns is awaited, if that can be."""
+    permit: Callable[[], None] | None = field(default=None, compare=False)
+    """Raises where nobody has approved that the process is signalled or the URL is asked; None: the program says so."""
 
     @property
     def wanted(self) -> bool:

@@ -32,7 +32,11 @@ def attended(spec: Folders, job: Job) -> Job:
 
             reloading = Reloading(settings.reload, job)
             return replace(
-                job, check=_check_of(settings, spec.tuning.timeout_seconds), after=reloading.after, act=reloading.act
+                job,
+                check=_check_of(settings, spec.tuning.timeout_seconds),
+                after=reloading.after,
+                act=reloading.act,
+                permit=reloading.permit,
             )
         case _:
             return job

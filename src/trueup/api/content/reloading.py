@@ -41,6 +41,11 @@ class Reloading:
             return ()
         return (after_step(RELOAD, f"the settings are read again: {self._how()}", written, {"act": RELOAD}),)
 
+    def permit(self, plan: Plan) -> None:
+        """As `trueup.engine.job.Job.permit`: a stranger's file must not have processes signalled, nor URLs asked."""
+        if self._reload.permit is not None and any(_is_reload(step) for item in plan.items for step in item.steps):
+            self._reload.permit()
+
     def _how(self) -> str:
         reload = self._reload
         if reload.call is not None:
@@ -106,12 +111,11 @@ def _no_process(number: int) -> NoReturn:
     raise ValueError(f"{number} is no process of an application")
 
 
+def _is_reload(step: Step) -> bool:
+    return step.verb is Verb.ACT and step.record is not None and step.record.fields.get("act") == RELOAD
+
+
 def failed(report: Report) -> bool:
     """Whether the settings were written, and the application could not read them."""
-    reloads = {
-        step.id
-        for item in report.plan.items
-        for step in item.steps
-        if step.verb is Verb.ACT and step.record is not None and step.record.fields.get("act") == RELOAD
-    }
+    reloads = {step.id for item in report.plan.items for step in item.steps if _is_reload(step)}
     return any(outcome.step in reloads and outcome.status is Status.FAILED for outcome in report.outcomes)
