@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import assert_never
 
 from trueup.core.model import Kind
@@ -35,14 +35,15 @@ def report_lines(report: Report, words: Words, *, verbose: int = 0) -> list[Line
     lines += _open(report.plan, words)
     if report.rolled_back is not None:
         lines.append(line(f"  taken back by run {report.rolled_back}: what was there before is there again", "yellow"))
-    elif report.run is not None and report.counts[Status.DONE] and _can_be_undone(report):
+    elif report.run is not None and can_be_undone(report.plan, report.outcomes):
         lines.append(line(f"  run {report.run}   undo: trueup undo {report.run}", "dim"))
     return lines
 
 
-def _can_be_undone(report: Report) -> bool:
+def can_be_undone(plan: Plan, outcomes: Iterable[Outcome]) -> bool:
     """Whether a side was changed: what else a run did, such as emptying a cache, nothing takes back."""
-    return any(step.verb is not Verb.ACT for item in report.plan.changes for step in item.steps)
+    done = {outcome.step for outcome in outcomes if outcome.status is Status.DONE}
+    return any(step.id in done and step.verb is not Verb.ACT for item in plan.changes for step in item.steps)
 
 
 def _ending(report: Report) -> Line:
