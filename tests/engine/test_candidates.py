@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -17,10 +17,10 @@ from trueup.core.errors import StoreError, Unavailable
 from trueup.core.model import Entry, Key, Side
 from trueup.core.plan import Item, Phase, Plan, Step
 from trueup.core.reconcile import Reason
-from trueup.core.report import EXIT_PARTIAL, Report, Status, exit_code
+from trueup.core.report import EXIT_FAILED, EXIT_PARTIAL, Ending, Report, Status, exit_code
 from trueup.core.strategy import Conflict, Deletes, Policy
 from trueup.core.table import Standing
-from trueup.engine.candidates import after_step
+from trueup.engine.candidates import OWED, after_step, with_left_over
 from trueup.engine.job import Check, Job
 from trueup.engine.run import look, run, selected
 from trueup.engine.wrap import Wrapper
@@ -161,11 +161,16 @@ class After:
     def __init__(self) -> None:
         self.done: list[str] = []
         self.fails = False
+        self.again = False
 
-    async def plan(self, plan: Plan) -> tuple[Item, ...]:
+    async def plan(self, plan: Plan, left: Sequence[Item]) -> tuple[Item, ...]:
         ids = {item.key: item.steps[-1].id for item in plan.changes}
-        each = [after_step(f"each/{key}", f"follows {key}", [step], {"name": key}) for key, step in ids.items()]
-        return (*each, after_step("all", "follows all", ids.values(), {"name": "all"}))
+        each = [
+            after_step(f"each/{key}", f"follows {key}", [step], {"name": key}, again=self.again)
+            for key, step in ids.items()
+        ]
+        every = [after_step("all", "follows all", ids.values(), {"name": "all"}, again=self.again)] if ids else []
+        return with_left_over([*each, *every], left)
 
     async def act(self, step: Step) -> None:
         assert step.record is not None
@@ -210,9 +215,66 @@ async def test_what_follows_a_write_that_failed_is_skipped(pair: Pair) -> None:
         return True
 
     report = await run(await job_of(pair, None, after=after.plan, act=after.act), confirm=edit_first)
-    assert after.done == ["b"]
+    assert sorted(after.done) == ["all", "b"], "what follows several follows whatever of them was written"
     status = {outcome.key: outcome.status for outcome in report.outcomes}
-    assert status[Key(".trueup/each/a")] is status[Key(".trueup/all")] is Status.SKIPPED
+    assert status[Key(".trueup/each/a")] is Status.SKIPPED
+    again = await look(await job_of(pair, None, after=after.plan, act=after.act))
+    assert ".trueup/each/a" in changed(again), "what it follows is still to be written"
+    assert [step.needs for item in again.items if item.key == ".trueup/each/a" for step in item.steps] != [()]
+
+
+async def test_what_failed_is_tried_again_by_the_next_run_if_that_is_wanted(pair: Pair) -> None:
+    pair.write(pair.local, "a", "a")
+    after = After()
+    after.fails = after.again = True
+    assert exit_code(await ran(pair, after)) == EXIT_PARTIAL
+    plan = await look(await job_of(pair, None, after=after.plan, act=after.act))
+    assert [(item.key, item.why) for item in plan.items] == [
+        (".trueup/each/a", "follows a" + OWED),
+        (".trueup/all", "follows all" + OWED),
+    ]
+    assert exit_code(await ran(pair, after)) == EXIT_FAILED, "and again, as long as it fails"
+    after.fails = False
+    pair.write(pair.local, "a", "newer")
+    report = await ran(pair, after)
+    assert changed(report.plan) == ["a", ".trueup/each/a", ".trueup/all"], "once each"
+    assert sorted(after.done) == ["a", "all"]
+    assert not (await ran(pair, after)).plan.items
+
+
+async def test_what_failed_and_need_not_be_tried_again_is_not(pair: Pair) -> None:
+    pair.write(pair.local, "a", "a")
+    after = After()
+    after.fails = True
+    await ran(pair, after)
+    after.fails = False
+    assert not (await ran(pair, after)).plan.items
+
+
+async def test_what_a_stopped_run_did_not_come_to_is_done_by_the_next(pair: Pair) -> None:
+    pair.write(pair.local, "a", "a")
+    after = After()
+
+    tried: list[str] = []
+    stopping = {"on_progress": lambda event: tried.append(event.current), "draining": lambda: "a" in tried}
+    report = await ran(pair, after, **stopping)
+    assert report.ending is Ending.INTERRUPTED
+    assert (pair.remote / "a").exists()
+    assert after.done == []
+    assert changed((await ran(pair, after)).plan) == [".trueup/each/a", ".trueup/all"]
+    assert sorted(after.done) == ["a", "all"]
+
+
+async def test_what_is_owed_goes_with_every_selection(pair: Pair) -> None:
+    pair.write(pair.local, "a", "a")
+    after = After()
+    after.fails = after.again = True
+    await ran(pair, after)
+    after.fails = False
+    pair.write(pair.local, "b", "b")
+    report = await ran(pair, after, select=lambda _: False)
+    assert sorted(changed(report.plan), reverse=True) == [".trueup/each/a", ".trueup/all"]
+    assert not (pair.remote / "b").exists()
 
 
 async def test_an_after_step_that_fails_fails_nothing_else(pair: Pair) -> None:

@@ -98,9 +98,11 @@ class TemplateSyncResult(SyncResult):
     """What became of templates."""
 
     cache_invalidated: list[str] = field(default_factory=list)
-    """Keys of caches."""
+    """Keys that caches held when the plan was made, and that were deleted."""
     bytecode_cleared: list[str] = field(default_factory=list)
     """Files of Jinja2's bytecode cache."""
+    cache_warmed: list[str] = field(default_factory=list)
+    """Templates that were compiled again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def told(report: Report, *, dry_run: bool) -> dict[str, Any]:
         conflict = _conflict(item)
         if conflict is not None:
             found.conflicts.append(conflict)
-        if item.phase is Phase.AFTER or item.is_change:
+        if item.phase >= Phase.AFTER or item.is_change:
             bad = [o for step in item.steps if (o := outcomes.get(step.id)) and o.status is not Status.DONE]
             if bad and not dry_run:
                 why = next((outcome.why for outcome in bad if outcome.why), bad[0].status.value)

@@ -137,6 +137,8 @@ class Sync:
         check: bool = True,
         environment: Any = None,
         bytecode: AnyPath | None = None,
+        caches: Sequence[str] | None = None,
+        warm: bool | None = None,
         dry_run: bool = False,
     ) -> TemplateSyncResult:
         """Synchronize templates between folders and a bucket.
@@ -149,8 +151,11 @@ class Sync:
             storage_bucket: A name of ``[buckets]``, a URL, or a path with a slash.
             target: Name of a configured target, where there are several of this kind.
             check: Whether a template that Jinja2 cannot parse is held.
-            environment: The application's `jinja2.Environment`, to parse with.
+            environment: The application's `jinja2.Environment`, to parse and to compile with.
             bytecode: Folder of its bytecode cache.
+            caches: Names of configured targets of kind ``cache``: what they hold of templates that changed, or that
+                lean on those, is deleted when they are published. Default: as configured.
+            warm: Whether those are compiled again, through the environment. Default: as configured.
             dry_run: As that of the strategy; one of them is enough.
 
         Raises:
@@ -163,13 +168,28 @@ class Sync:
             nature = spec.nature if isinstance(spec.nature, Templates) else Templates()
             place = nature.bytecode if bytecode is None else os.path.abspath(bytecode)  # noqa: PTH100 - links stay
             own = environment if environment is not None else nature.environment
-            return replace(spec, nature=replace(nature, check=check and nature.check, environment=own, bytecode=place))
+            return replace(
+                spec,
+                nature=replace(
+                    nature,
+                    check=check and nature.check,
+                    environment=own,
+                    bytecode=place,
+                    caches=nature.caches if caches is None else tuple(caches),
+                    warm=nature.warm if warm is None else warm,
+                ),
+            )
 
         wish = _wish(templates.KIND, template_paths, storage_bucket, patterns, target)
         call = _Call(wish, strategy, known, dry_run=dry_run)
         result = await call.result(TemplateSyncResult)
-        done = acts(result, "bytecode")
-        return _finished(replace(result, bytecode_cleared=[name for act in done for name in act["files"]]), call)
+        full = replace(
+            result,
+            cache_invalidated=[key for act in acts(result, "invalidate") for key in act["there"]],
+            cache_warmed=[act["template"] for act in acts(result, "warm")],
+            bytecode_cleared=[name for act in acts(result, "bytecode") for name in act["files"]],
+        )
+        return _finished(full, call)
 
     async def settings(
         self,

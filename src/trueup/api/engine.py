@@ -473,7 +473,7 @@ class Engine:
     async def _job(self, target: str | Spec, *, allow: Iterable[Guard] = ()) -> Job:
         allowed = frozenset(allow)
         state = await self._opened(recover=Guard.CORRUPT_STATE in allowed)
-        opening = partial(open_job, buckets=self._config.buckets.values())
+        opening = partial(open_job, buckets=self._config.buckets.values(), targets=self.targets)
         job = await self._ambient.threads(opening, self._spec(target), state, self._ambient)
         return replace(job, allow=allowed, on_progress=self._progress, draining=lambda: self._draining)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from trueup.config import Bucket
 from trueup.core.errors import UsageError
@@ -28,6 +29,8 @@ from trueup.targets.folders import Folders, Tuning
 from trueup.targets.models import Models
 from trueup.targets.policies import Policies
 
+_NO_TARGETS: Mapping[str, Spec] = MappingProxyType({})
+
 
 def open_job(
     spec: Spec,
@@ -35,6 +38,7 @@ def open_job(
     ambient: Ambient,
     *,
     buckets: Iterable[Bucket] = (),
+    targets: Mapping[str, Spec] = _NO_TARGETS,
 ) -> Job:
     """A job with its sides opened. Blocks.
 
@@ -43,6 +47,7 @@ def open_job(
         state: Where it is remembered what was agreed on.
         ambient: Clock, threads, names.
         buckets: How to get to places that need keys.
+        targets: All that are configured: some name others.
 
     Raises:
         UsageError: If the roots overlap, two of them have one name, or no store knows a scheme.
@@ -56,7 +61,7 @@ def open_job(
         remember=Notes(state),
     )
     if isinstance(spec, Folders):
-        return _open_folders(spec, opening, state, ambient)
+        return _open_folders(spec, opening, state, ambient, targets)
     if isinstance(spec, Caches):
         from trueup.api.caching import open_cache_job
 
@@ -74,7 +79,7 @@ def open_job(
     return open_registry(spec, opening, state, ambient)
 
 
-def _open_folders(spec: Folders, opening: Opening, state: State, ambient: Ambient) -> Job:
+def _open_folders(spec: Folders, opening: Opening, state: State, ambient: Ambient, targets: Mapping[str, Spec]) -> Job:
     from trueup.api.content import attended, headers_of  # what plain folders need not load
 
     if spec.nature is not None and (headers := headers_of(spec)) is not None:
@@ -92,7 +97,7 @@ def _open_folders(spec: Folders, opening: Opening, state: State, ambient: Ambien
         pace=Pace(spec.tuning.max_concurrent),
         patience=Patience(spec.tuning.retry_attempts, spec.tuning.retry_delay_seconds),
     )
-    return job if spec.nature is None else attended(spec, job)
+    return job if spec.nature is None else attended(spec, job, opening, targets)
 
 
 def spec_from(plan: Plan) -> Spec:

@@ -101,8 +101,11 @@ def _typed(runner: Runner, wish: Wish, spec: Folders) -> str:
 @click.command("templates", cls=Command)
 @_places
 @no_check_option
+@click.option("--warm/--no-warm", default=None, help="Compile what changed again, through the cache's environment.")
 @pass_session
-def sync_templates(session: Session, *, wish: Wish, overrides: Overrides, wanted: Wanted, no_check: bool) -> int:
+def sync_templates(
+    session: Session, *, wish: Wish, overrides: Overrides, wanted: Wanted, no_check: bool, warm: bool | None
+) -> int:
     """Bring templates and their bucket into agreement.
 
     \b
@@ -113,12 +116,14 @@ def sync_templates(session: Session, *, wish: Wish, overrides: Overrides, wanted
       trueup sync templates --direction pull --conflict remote_wins
 
     A template that Jinja2 cannot parse is held, on either side; --no-check publishes it. Nobody is asked as long as
-    nothing is deleted and no version is destroyed.
+    nothing is deleted and no version is destroyed. When all is written, bytecode and keys of the configured caches go
+    that were made from what changed, or from what includes or extends it.
     """
 
     def known(spec: Folders) -> Folders:
         nature = spec.nature if isinstance(spec.nature, Templates) else Templates()
-        return replace(spec, nature=replace(nature, check=nature.check and not no_check))
+        wanted_warm = nature.warm if warm is None else warm
+        return replace(spec, nature=replace(nature, check=nature.check and not no_check, warm=wanted_warm))
 
     return _command(session, replace(wish, kind=templates.KIND), overrides, wanted, known)
 

@@ -407,7 +407,19 @@ def _targets(
             problems.append(Problem(values[path].origin, what, "it says where datasets are"))
         elif settings is not None and (layout is not None or table is not DATASET):
             targets[name] = _target(name, table, settings, layout, values[path].origin, problems)
+    _check_caches(values, targets, problems)
     return targets
+
+
+def _check_caches(values: Values, targets: Mapping[str, Spec], problems: list[Problem]) -> None:
+    """What templates name as their caches must be some."""
+    known = [name for name, spec in targets.items() if isinstance(spec, caches.Caches)]
+    for name, spec in targets.items():
+        for cache in spec.nature.caches if isinstance(spec, Folders) and isinstance(spec.nature, Templates) else ():
+            if cache not in known:
+                found = values["targets", name, "cache"]
+                what = f"{dotted(('targets', name, 'cache'))} names {shown(cache)}, which is no target of kind cache"
+                problems.append(Problem(found.origin, what, nearest(cache, known)))
 
 
 def _refuse_foreign(
@@ -442,7 +454,14 @@ def _target(
 
 def _nature(table: Mapping[str, Setting], settings: Mapping[str, Any]) -> Nature | None:
     if table is TEMPLATES:
-        return Templates(**{name: settings[name] for name in ("check", "extensions", "delimiters", "bytecode")})
+        return Templates(
+            settings["check"],
+            settings["extensions"],
+            settings["delimiters"],
+            bytecode=settings["bytecode"],
+            caches=settings["cache"],
+            warm=settings["warm"],
+        )
     if table is SETTINGS:
         return Settings(settings["check"], settings["schemas"], _reload(settings))
     if table is STATIC:

@@ -167,6 +167,12 @@ TEMPLATES = _files(
         "bytecode": Setting(
             values.FOLDER, "Folder of Jinja2's bytecode cache; what was compiled from changed templates is cleared.", ""
         ),
+        "cache": Setting(
+            values.NAMES, "Targets of kind `cache` from which the keys of changed templates are taken out.", ()
+        ),
+        "warm": Setting(
+            values.SWITCH, "Whether those are compiled again, through the `environment` of the cache.", default=False
+        ),
     },
 )
 SETTINGS = _files(

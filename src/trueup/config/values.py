@@ -162,6 +162,13 @@ def _read_words(value: object, _: Place) -> tuple[str, ...]:
     return tuple(words)
 
 
+def _read_names(value: object, _: Place) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise Wrong
+    return tuple(names)
+
+
 def _read_types(value: object, place: Place) -> tuple[str, ...]:
     types = _read_patterns(value, place)
     if odd := [text for text in types if not _TYPE.fullmatch(text)]:
@@ -394,6 +401,7 @@ PAGE = Form(
 APPROVED_FILE = Form(_read_approved_file, "a file, in a file that is trusted", _TEXT)
 CACHE = Form(_read_cache, "a URL (redis://, rediss://, unix://, memory://) or a folder", _TEXT)
 PATTERNS = Form(_read_patterns, "a pattern, or a list of patterns, as in .gitignore", _TEXTS)
+NAMES = Form(_read_names, "a name, or a list of names", _TEXTS)
 WORDS = Form(_read_words, "a word, or a list of words", _TEXTS)
 TYPES = Form(_read_types, "a list of .SUFFIX=TYPE", _TEXTS)
 DELIMITERS = Form(

@@ -75,6 +75,8 @@ class Phase(IntEnum):
     DELETE = 4
     AFTER = 5
     """No change of a side, but what follows from one: an `ACT` for what was written."""
+    FINISH = 6
+    """What comes when all of those were tried: caches are filled again."""
 
 
 @dataclass(frozen=True, slots=True)

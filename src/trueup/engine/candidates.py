@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import anyio
@@ -17,6 +17,9 @@ from trueup.protocols import Source
 
 AFTER = "after"
 """The reason of after-steps."""
+AGAIN = "again"
+"""The field of an after-step's record that says whether one that has failed is tried again by the next run."""
+OWED = "; an earlier run has not done it"
 
 _INSTALLS = frozenset({Verb.PUT, Verb.REPLACE_KIND})
 """What gives a name other content. A sibling is a kept version: it may be as bad as it was."""
@@ -87,27 +90,60 @@ def _without(plan: Plan, held: Mapping[Key, Item]) -> Plan:
 
 
 async def with_after_steps(job: Job, plan: Plan) -> Plan:
-    """The plan with what has to follow its writes."""
-    if job.after is None or not plan.changes:
+    """The plan with what has to follow its writes, and what had to follow those of the latest run and was not done."""
+    if job.after is None:
         return plan
-    return replace(plan, items=(*plan.items, *await job.after(plan)))
+    number = await job.number()
+    left = [] if number is None else await job.ambient.threads(job.journal.left_over, number)
+    if not plan.changes and not left:
+        return plan
+    return replace(plan, items=(*plan.items, *await job.after(plan, left)))
 
 
-def after_step(name: str, why: str, needs: Iterable[str], act: Mapping[str, object]) -> Item:
-    """An item that changes no side, carried out by `Job.act` when all that it needs is written.
+def after_step(
+    name: str,
+    why: str,
+    needs: Iterable[str],
+    act: Mapping[str, object],
+    *,
+    phase: Phase = Phase.AFTER,
+    again: bool = False,
+) -> Item:
+    """An item that changes no side, carried out by `Job.act` when something that it follows is written.
 
     Args:
         name: Names it among the after-steps of the plan; it becomes a key in the reserved folder, where no item is.
         why: What it does, in words.
         needs: Ids of steps. A plan from which some of them are left out keeps it for the rest.
         act: What `Job.act` is given, as the step's record.
+        phase: AFTER or FINISH.
+        again: Whether the next run tries it again if it fails. One that was not tried at all always is.
     """
     key = Key(f".trueup/{name}")
-    step = Step(f"after {name}", key, LOCAL, Verb.ACT, needs=tuple(needs), record=Record.of(act))
-    return Item(key, AFTER, {}, None, (step,), Phase.AFTER, why=why)
+    record = Record.of({**act, AGAIN: True} if again else act)
+    step = Step(f"after {name}", key, LOCAL, Verb.ACT, needs=tuple(needs), record=record)
+    return Item(key, AFTER, {}, None, (step,), phase, why=why)
+
+
+def with_left_over(planned: Sequence[Item], left: Sequence[Item]) -> tuple[Item, ...]:
+    """What a plan calls for and what an earlier run has left, each once. What is left waits for no step any more."""
+    owed = {item.key for item in left}
+    known = {item.key for item in planned}
+    due = [_freed(item) if item.key in owed else item for item in planned]
+    return (*due, *(_told(_freed(item)) for item in left if item.key not in known))
+
+
+def _freed(item: Item) -> Item:
+    return replace(item, steps=tuple(replace(step, needs=()) for step in item.steps))
+
+
+def _told(item: Item) -> Item:
+    return item if item.why.endswith(OWED) else replace(item, why=item.why + OWED)
 
 
 def narrowed(item: Item, left: frozenset[str]) -> Item | None:
     """An after-step for those steps that are left; None if it follows none of them."""
+    if not any(step.needs for step in item.steps):
+        return item
     steps = tuple(replace(step, needs=tuple(need for need in step.needs if need in left)) for step in item.steps)
     return replace(item, steps=steps) if any(step.needs for step in steps) else None

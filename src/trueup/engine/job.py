@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -103,8 +103,9 @@ class Job:
     """Carries out a step that is no change of a side: stops a container, empties a cache."""
     check: Check | None = None
     """What content must be like to be written; None: anything is."""
-    after: Callable[[Plan], Awaitable[tuple[Item, ...]]] | None = None
-    """The after-steps that a plan calls for, each an item of the phase AFTER; `act` carries them out."""
+    after: Callable[[Plan, Sequence[Item]], Awaitable[tuple[Item, ...]]] | None = None
+    """The after-steps that a plan calls for, and those that the latest run has left undone, as far as they still are
+    wanted; `act` carries them out."""
     permit: Callable[[Plan], None] | None = None
     """Raises, before anything is written, where the plan does what nobody has approved; None: all of it may be done."""
     audit: Audit | None = None

@@ -110,7 +110,7 @@ def selected(plan: Plan, job: Job) -> Plan:
     """
     if job.select is None:
         return plan
-    changes = [item for item in plan.changes if item.phase is not Phase.AFTER]
+    changes = [item for item in plan.changes if item.phase < Phase.AFTER]
     wanted = {item.key for item in changes if job.select(item)}
     owner = {step.id: item.key for item in plan.items for step in item.steps}
     bonds = [(item.key, owner[need]) for item in changes for step in item.steps for need in step.needs]
@@ -125,9 +125,9 @@ def selected(plan: Plan, job: Job) -> Plan:
             item.key in wanted and left.isdisjoint((step.key, step.side) for step in item.steps)
         )
 
-    items = [item for item in plan.items if item.phase is not Phase.AFTER and keep(item)]
+    items = [item for item in plan.items if item.phase < Phase.AFTER and keep(item)]
     ids = frozenset(step.id for item in items for step in item.steps)
-    after = (narrowed(item, ids) for item in plan.items if item.phase is Phase.AFTER)
+    after = (narrowed(item, ids) for item in plan.items if item.phase >= Phase.AFTER)
     return replace(plan, items=(*items, *(item for item in after if item is not None)))
 
 

@@ -28,6 +28,11 @@ class Templates:
     bytecode: str = ""
     """Folder of a ``jinja2.FileSystemBytecodeCache``; empty: there is none."""
 
+    caches: tuple[str, ...] = ()
+    """Names of targets of kind ``cache`` that hold something made from the templates."""
+    warm: bool = False
+    """Whether what was invalidated is compiled again."""
+
     @property
     def kind(self) -> str:
         """The kind of the target."""

@@ -4,28 +4,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+from trueup.api.content.cached import CachedTemplates
 from trueup.core.errors import StoreError, UsageError
 from trueup.core.model import Key, is_directory
 from trueup.core.plan import Item, Phase, Plan, Step
 from trueup.core.table import Verb
-from trueup.engine.candidates import after_step
+from trueup.engine.candidates import after_step, with_left_over
 from trueup.engine.filter import PatternFilter
 from trueup.engine.job import Check, Job
+from trueup.stores.cache.templates import Templates as Compiling
 from trueup.targets.templates import MOST_BYTES, PATTERNS, Templates
 
 try:
     from jinja2 import Environment, TemplateSyntaxError, meta
-    from jinja2.bccache import FileSystemBytecodeCache
+    from jinja2.bccache import BytecodeCache
 except ImportError as error:
     raise UsageError(
         "templates cannot be parsed", why="Jinja2 is not installed", attempt="pip install 'trueup[templates]'"
     ) from error
 
-BYTECODE = "bytecode"
+BYTECODE, INVALIDATE, WARM = "bytecode", "invalidate", "warm"
+"""What after-steps do."""
+FILES = "__jinja2_%s.cache"
+"""Names of files of a `FileSystemBytecodeCache`, its default."""
+Leaning = Mapping[Key, tuple[Sequence[Key], Sequence[str]]]
+"""Templates whose rendering may be another one now: because of which, and by which steps."""
+
+_NAMING = BytecodeCache()
+"""Only what it calls bytecode is asked of it."""
 ANY = "*"
 """Stands for what a template names by a value that only its rendering knows."""
 
@@ -37,10 +49,16 @@ class Pages:
         templates: What is known of them.
         roots: The local folders, as they are configured.
         job: The target's job.
+        caches: Caches that hold something made from the templates, by name.
     """
 
-    def __init__(self, templates: Templates, roots: Sequence[str], job: Job) -> None:
+    def __init__(
+        self, templates: Templates, roots: Sequence[str], job: Job, caches: Mapping[str, CachedTemplates]
+    ) -> None:
         self._templates = templates
+        self._caches = caches
+        self._compiled: Compiling | None = None
+        self._loading = Lock()
         self._roots = dict.fromkeys(roots, "") if len(roots) == 1 else {root: _name(root) + "/" for root in roots}
         self._job = job
         self._environment = templates.environment or _environment(templates)
@@ -65,22 +83,42 @@ class Pages:
 
     # -- afterwards --------------------------------------------------------------------------------------------------
 
-    async def after(self, plan: Plan) -> tuple[Item, ...]:
-        """As `trueup.engine.job.Job.after`: the bytecode of what changes, and of what includes or extends it.
+    async def after(self, plan: Plan, left: Sequence[Item]) -> tuple[Item, ...]:
+        """As `trueup.engine.job.Job.after`: what was made from templates that change, or from what leans on them.
 
-        What else keeps something made from templates is invalidated by steps that join here.
+        Bytecode in the folder is cleared, keys of caches are invalidated, and, where that is wanted, both are filled
+        again when all of that is done. A cache is left as it is until the templates are published: whoever asks before
+        fills it with the old ones.
         """
-        if not self._templates.bytecode:
+        if not (self._templates.bytecode or self._caches):
             return ()
-        return await self._job.ambient.threads(self._bytecode_steps, plan)
+        steps = await self._job.ambient.threads(self._steps, plan)
+        return with_left_over(steps, [item for item in left if self._is_ours(item)])
+
+    def permit(self, plan: Plan) -> None:
+        """As `trueup.engine.job.Job.permit`: to compile is to load the application's code."""
+        if any(_act(step).get("act") == WARM for item in plan.items for step in item.steps):
+            self._compiling()
 
     async def act(self, step: Step) -> None:
         """As `trueup.engine.job.Job.act`."""
-        await self._job.ambient.threads(self._clear, step)
+        await self._job.ambient.threads(self._do, step)
 
-    def _clear(self, step: Step) -> None:
+    def _do(self, step: Step) -> None:
+        act = _act(step)
+        match act.get("act"):
+            case "bytecode":
+                self._clear(act["files"])
+            case "invalidate" if act["cache"] in self._caches:
+                self._caches[act["cache"]].invalidate(act["keys"])
+            case "warm":
+                self._warm(act["template"])
+            case _:
+                raise StoreError(f"{step.key} cannot be carried out", why="the configuration knows nothing of it")
+
+    def _clear(self, names: Iterable[str]) -> None:
         folder = Path(self._templates.bytecode)
-        for name in step.record.fields["files"] if step.record is not None else ():
+        for name in names:
             try:
                 if os.sep in name or not name.startswith("__jinja2_"):
                     raise StoreError(f"{name} is no file of bytecode")
@@ -89,37 +127,91 @@ class Pages:
             except OSError as error:
                 raise StoreError(f"{folder / name} was not cleared", why=error.strerror or str(error)) from error
 
-    def _bytecode_steps(self, plan: Plan) -> tuple[Item, ...]:
-        changed: dict[Key, list[str]] = {}
-        for item in plan.changes:
-            for step in item.steps:
-                if item.phase is not Phase.AFTER and step.verb is not Verb.SAVE and not is_directory(step.key):
-                    changed.setdefault(step.key, []).append(step.id)
-                    if step.verb is Verb.MOVE and step.value is not None:
-                        changed.setdefault(step.value.key, []).append(step.id)
-        there = _names_in(self._templates.bytecode)
-        if not changed or not there:
+    def _compiling(self) -> Compiling:
+        with self._loading:
+            if self._compiled is None:
+                own = self._templates.environment
+                made = next((cache.spec.environment for cache in self._caches.values() if cache.spec.environment), None)
+                if own is None and made is None:
+                    raise UsageError("no templates can be compiled", why="no cache of the target names an environment")
+                self._compiled = Compiling(own if made is None or own is not None else made())
+        return self._compiled
+
+    def _warm(self, name: str) -> None:
+        try:
+            self._compiling().warm(name)
+        except StoreError:
+            raise
+        except Exception as error:  # the edge of somebody else's code: whatever it raises means that it failed
+            raise StoreError(f"{name} was not compiled", why=f"{type(error).__name__}: {error}") from error
+
+    def _is_ours(self, item: Item) -> bool:
+        """Whether what an earlier run has left is still wanted."""
+        act = _act(item.steps[0])
+        if act.get("act") == INVALIDATE:
+            return act["cache"] in self._caches
+        return bool(self._templates.warm if act.get("act") == WARM else self._templates.bytecode)
+
+    def _steps(self, plan: Plan) -> tuple[Item, ...]:
+        changed, gone = _changed(plan)
+        if not changed:
             return ()
-        leaning = self._leaning(changed)
-        steps = []
-        for key, causes in sorted(leaning.items()):
-            files = sorted(there.intersection(self._files_of(key)))
-            if files:
-                needs = [step for cause in causes for step in changed[cause]]
-                why = f"its bytecode is cleared: {_because(key, causes)}"
-                act = {"act": BYTECODE, "template": key, "files": files}
-                steps.append(after_step(f"{BYTECODE}/{key}", why, needs, act))
+        leaning = {
+            key: (causes, [step for cause in causes for step in changed[cause]])
+            for key, causes in sorted(self._leaning(changed).items())
+        }
+        steps = [*self._bytecode_steps(leaning), *self._cache_steps(leaning)]
+        if self._templates.warm:
+            steps += self._warm_steps(leaning, gone)
         return tuple(steps)
 
-    def _files_of(self, key: Key) -> Iterable[str]:
-        """Names that Jinja2's cache of files may have for a template: they depend on how its loader names the file."""
-        cache = FileSystemBytecodeCache(self._templates.bytecode)
+    def _bytecode_steps(self, leaning: Leaning) -> Iterable[Item]:
+        there = _names_in(self._templates.bytecode) if self._templates.bytecode else frozenset()
+        for key, (causes, needs) in leaning.items():
+            files = sorted(there.intersection(FILES % bytecode for bytecode in self._bytecode_of(key))) if there else []
+            if files:
+                why = f"its bytecode is cleared: {_because(key, causes)}"
+                act = {"act": BYTECODE, "template": key, "files": files}
+                yield after_step(f"{BYTECODE}/{key}", why, needs, act, again=True)
+
+    def _cache_steps(self, leaning: Leaning) -> Iterable[Item]:
+        """A step for each template, also if the cache holds nothing of it yet: by the time of the write it may."""
+        for name, cache in self._caches.items():
+            keys = {key: cache.keys(self._names_of(key), self._bytecode_of(key)) for key in leaning}
+            unseen = ""
+            try:
+                there = cache.there(one for found in keys.values() for names in found.values() for one in names)
+            except StoreError as error:
+                there, unseen = set(), f"; it cannot be looked at now: {error}"
+            for key, (causes, needs) in leaning.items():
+                held = [one for names in keys[key].values() for one in names if one in there]
+                said = ", ".join(held) or "whatever it has by then"
+                why = f"{said} goes from {name}: {_because(key, causes)}{unseen}"
+                act = {"act": INVALIDATE, "template": key, "cache": name, "keys": keys[key], "there": held}
+                if keys[key]:
+                    yield after_step(f"{INVALIDATE}/{name}/{key}", why, needs, act, again=True)
+
+    def _warm_steps(self, leaning: Leaning, gone: AbstractSet[Key]) -> Iterable[Item]:
+        for key, (_, needs) in leaning.items():
+            if key not in gone:
+                for name in self._names_of(key):
+                    act = {"act": WARM, "template": name}
+                    why = "it is compiled again"
+                    yield after_step(f"{WARM}/{key}", why, needs, act, phase=Phase.FINISH, again=True)
+
+    def _bytecode_of(self, key: Key) -> list[str]:
+        """What Jinja2's caches may call its bytecode: that depends on how the loader names the file."""
+        own = getattr(self._templates.environment, "bytecode_cache", None)
+        found: list[str] = []
         for root, prefix in self._roots.items():
             if key.startswith(prefix):
                 name = key.removeprefix(prefix)
                 absolute = os.path.join(os.path.abspath(root), name)  # noqa: PTH100, PTH118 - as the loader spells it
-                for filename in (absolute, os.path.relpath(absolute), None):
-                    yield cache.pattern % cache.get_cache_key(name, filename)
+                files = (absolute, os.path.relpath(absolute))
+                for cache in (_NAMING, own) if own is not None else (_NAMING,):
+                    found += [cache.get_cache_key(name, file) for file in (*files, None)]
+                found += files
+        return found
 
     def _leaning(self, changed: Iterable[Key]) -> dict[Key, list[Key]]:
         """Every template whose rendering may be another one now, and because of which that were changed.
@@ -164,6 +256,27 @@ class Pages:
                 if path.is_file() and path.stat().st_size <= MOST_BYTES:
                     with suppress(OSError, UnicodeDecodeError):
                         yield Key(prefix + name), path.read_text("utf-8")
+
+
+def _act(step: Step) -> Mapping[str, Any]:
+    return step.record.fields if step.record is not None else {}
+
+
+def _changed(plan: Plan) -> tuple[dict[Key, list[str]], AbstractSet[Key]]:
+    """Templates that change, with the steps that change them, and those of them that are gone afterwards."""
+    changed: dict[Key, list[str]] = {}
+    gone: set[Key] = set()
+    put: set[Key] = set()
+    steps = (step for item in plan.changes if item.phase < Phase.AFTER for step in item.steps)
+    for step in steps:
+        if step.verb is Verb.SAVE or is_directory(step.key):
+            continue
+        changed.setdefault(step.key, []).append(step.id)
+        if step.verb is Verb.MOVE and step.value is not None:
+            changed.setdefault(step.value.key, []).append(step.id)
+            gone.add(step.value.key)
+        (gone if step.verb is Verb.DELETE else put).add(step.key)
+    return changed, gone - put
 
 
 def _environment(templates: Templates) -> Any:

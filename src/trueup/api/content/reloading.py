@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -13,7 +13,7 @@ from trueup.core.model import LOCAL
 from trueup.core.plan import Item, Phase, Plan, Step
 from trueup.core.report import Report, Status
 from trueup.core.table import Verb
-from trueup.engine.candidates import after_step
+from trueup.engine.candidates import after_step, with_left_over
 from trueup.engine.job import Job
 from trueup.targets.settings import Reload
 
@@ -29,17 +29,21 @@ class Reloading:
         self._reload = reload
         self._job = job
 
-    async def after(self, plan: Plan) -> tuple[Item, ...]:
-        """As `trueup.engine.job.Job.after`: one reload behind everything that is written here."""
+    async def after(self, plan: Plan, left: Sequence[Item]) -> tuple[Item, ...]:
+        """As `trueup.engine.job.Job.after`: one reload behind everything that is written here.
+
+        One that has failed is not left over: what it was to read has been taken back.
+        """
         written = [
             step.id
             for item in plan.changes
             for step in item.steps
-            if item.phase is not Phase.AFTER and step.side == LOCAL and step.verb not in (Verb.SAVE, Verb.ADOPT)
+            if item.phase < Phase.AFTER and step.side == LOCAL and step.verb not in (Verb.SAVE, Verb.ADOPT)
         ]
-        if not written or not self._reload.wanted:
+        if not self._reload.wanted:
             return ()
-        return (after_step(RELOAD, f"the settings are read again: {self._how()}", written, {"act": RELOAD}),)
+        why = f"the settings are read again: {self._how()}"
+        return with_left_over([after_step(RELOAD, why, written, {"act": RELOAD})] if written else (), left)
 
     def permit(self, plan: Plan) -> None:
         """As `trueup.engine.job.Job.permit`: a stranger's file must not have processes signalled, nor URLs asked."""
@@ -116,6 +120,10 @@ def _is_reload(step: Step) -> bool:
 
 
 def failed(report: Report) -> bool:
-    """Whether the settings were written, and the application could not read them."""
-    reloads = {step.id for item in report.plan.items for step in item.steps if _is_reload(step)}
-    return any(outcome.step in reloads and outcome.status is Status.FAILED for outcome in report.outcomes)
+    """Whether settings were written here, and the application could not read them."""
+    status = {outcome.step: outcome.status for outcome in report.outcomes}
+    steps = [step for item in report.plan.changes for step in item.steps]
+    wrote = any(
+        step.side == LOCAL and step.verb is not Verb.ACT and status.get(step.id) is Status.DONE for step in steps
+    )
+    return wrote and any(_is_reload(step) and status.get(step.id) is Status.FAILED for step in steps)

@@ -8,7 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -121,6 +121,7 @@ class Templates:
         """
         from jinja2 import TemplateError, TemplateSyntaxError
 
+        self._forget(name)
         try:
             found = self._environment.get_template(name)
             if inspect.isawaitable(found):
@@ -130,6 +131,13 @@ class Templates:
             raise StoreError(f"{error.name or name}:{error.lineno}: {error.message}") from error
         except TemplateError as error:
             raise StoreError(f"{name} cannot be compiled", why=str(error)) from error
+
+    def _forget(self, name: str) -> None:
+        """A template that this process has loaded before would be handed out again, and no bytecode be written."""
+        loaded: Any = getattr(self._environment, "cache", None) or {}
+        for key in [key for key in loaded.keys() if key[-1] == name]:  # noqa: SIM118 - Jinja's is no mapping
+            with suppress(KeyError):  # the application may have been faster
+                del loaded[key]
 
 
 def _finish(found: Any) -> None:
