@@ -51,7 +51,7 @@ def test_static_files_get_the_headers_that_browsers_need(
     team.here("static/index.html", "<p>")
     code = f"""
         result = await sync.static(storage_bucket="s3://{bucket}/static")
-        print(result.synced_items, result.errors)
+        print(result.synced_items, *result.errors)
     """
     assert ran(strong_s3.endpoint, code, tmp_path) == "['PUSH: index.html', 'PUSH: site.css'] []\n"
     served = {}
@@ -72,7 +72,7 @@ def test_a_broken_template_in_a_bucket_is_not_installed(
     code = f"""
         pull = SyncStrategy(direction=SyncDirection.PULL, conflict_strategy=ConflictStrategy.REMOTE_WINS)
         result = await sync.templates(strategy=pull, storage_bucket="s3://{bucket}/t")
-        print(result.synced_items, result.errors)
+        print(result.synced_items, *result.errors)
     """
     said = ran(strong_s3.endpoint, code, tmp_path)
     assert said.startswith("['PULL: good.html'] [\"bad.html: remote: line 2: Expected an expression")

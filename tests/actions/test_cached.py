@@ -221,7 +221,8 @@ def dying() -> Iterator[Any]:
     """A server of a test's own."""
     server = started()
     yield server
-    server.stop()
+    if server.is_running:
+        server.stop()
 
 
 # -- faults ------------------------------------------------------------------------------------------------------------
