@@ -25,7 +25,7 @@ test: $(DEV) ## Run the tests; core must be covered to the last branch
 	@$(MAKE) -s engine || { [ "$$CI" != true ] && echo 'Its tests are skipped.' >&2; }
 	$(BIN)/pytest tests/core --numprocesses=auto --cov=trueup.core --cov-report=
 	$(BIN)/coverage report --include='src/trueup/core/*' --fail-under=100
-	$(BIN)/pytest --ignore=tests/core --numprocesses=auto --dist=worksteal
+	$(BIN)/pytest --ignore=tests/core --numprocesses=auto --dist=worksteal $(if $(filter true,$(CI)),--reruns=1 -rR)
 
 check: $(DEV) ## Lint, check the format, the types, the layers and the reference
 	$(BIN)/ruff check

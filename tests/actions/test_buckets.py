@@ -75,7 +75,7 @@ def test_a_broken_template_in_a_bucket_is_not_installed(
         print(result.synced_items, *result.errors)
     """
     said = ran(strong_s3.endpoint, code, tmp_path)
-    assert said.startswith("['PULL: good.html'] [\"bad.html: remote: line 2: Expected an expression")
+    assert said.startswith("['PULL: good.html'] bad.html: remote: line 2: Expected an expression")
     assert team.files("templates") == {"good.html": "good"}
 
 

@@ -39,7 +39,7 @@ _TIME_SECONDS = 0.001
 
 @dataclass(slots=True)
 class Comparison:
-    """`trueup.engine.job.Audit.compare` of a dataset."""
+    """`trueup.engine.job.Audit.closer` of a dataset."""
 
     spec: Datasets
     manifest: ManifestStore

@@ -66,7 +66,7 @@ def open_dataset(spec: Datasets, opening: Opening, state: State, ambient: Ambien
         state=state,
         ambient=ambient,
         limits=spec.limits,
-        audit=Audit(_method(spec), record=MANIFEST, compare=Comparison(spec, manifest)),
+        audit=Audit(_method(spec), record=MANIFEST, closer=Comparison(spec, manifest)),
     )
 
 

@@ -20,12 +20,11 @@ from trueup.config import state_dir as default_state_dir
 from trueup.core.audit import Judged
 from trueup.core.check import Guard, Refusal, check
 from trueup.core.errors import NotFound, StalePlan, UsageError
-from trueup.core.model import LOCAL, Key, Record, Shown, Side
+from trueup.core.model import LOCAL, Key, Side
 from trueup.core.plan import Item, Plan
 from trueup.core.report import Report
 from trueup.core.strategy import Conflict
-from trueup.core.table import Act
-from trueup.engine.act import Ask, act
+from trueup.engine.act import Amend, Ask, act, as_it_is
 from trueup.engine.ambient import Ambient
 from trueup.engine.apply import apply
 from trueup.engine.audit import survey
@@ -281,7 +280,7 @@ class Engine:
 
         return Catalogue(self._config, self._directory, self._ambient)
 
-    async def survey(self, target: str | Spec) -> list[Judged]:
+    async def survey(self, target: str | Spec) -> tuple[Judged, ...]:
         """Every item of a target that records, in key order: what each side shows, and the table's rule for it.
 
         Raises:
@@ -289,14 +288,14 @@ class Engine:
             StoreError: If the record cannot be read.
         """
         job = await self._job(target)
-        return await survey(job.protected(), _audit_of(job))
+        return (await survey(job.protected(), _audit_of(job))).judged
 
     async def act(
         self,
         target: str | Spec,
         ask: Ask,
         *,
-        amend: Callable[[Record], Record] = lambda record: record,
+        amend: Amend = as_it_is,
         confirm: Confirm = yes,
         allow: Iterable[Guard] = (),
         keep: bool = True,
@@ -314,15 +313,7 @@ class Engine:
             command: What a person typed, for the history.
         """
         job = replace(await self._job(target, allow=allow), command=command)
-        how = _audit_of(job)
-        plain = how.method.record
-        if plain is not None:
-
-            def record(key: Key, seen: Mapping[Side, Shown], act: Act) -> Record:
-                return amend(plain(key, seen, act))
-
-            how = replace(how, method=replace(how.method, record=record))
-        return await act(job, how, ask, confirm=confirm, keep=keep)
+        return await act(job, _audit_of(job), ask, amend=amend, confirm=confirm, keep=keep)
 
     async def cache(
         self,
@@ -435,8 +426,14 @@ class Engine:
         return await self._ambient.threads(_read, store.source(key, entry), limit)
 
     async def doctor(self, target: str | Spec | None = None) -> list[Diagnosis]:
-        """What could keep runs from working, each with its remedy."""
-        specs = [self._spec(target)] if target is not None else list(self.targets.values())
+        """What could keep runs from working, each with its remedy.
+
+        Args:
+            target: A target; None: all that are configured, and a registry that is there without being so.
+        """
+        from trueup.api.registries import unconfigured  # the docker client, which folders need not load
+
+        specs = [self._spec(target)] if target is not None else [*self.targets.values(), *unconfigured(self.targets)]
         jobs = [(spec.name, partial(self._job, spec)) for spec in specs]
         return await examine(self._directory, self._opened, jobs, self._ambient)
 

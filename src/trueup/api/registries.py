@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from functools import partial
 from pathlib import Path
 
+from trueup.core.audit import Method
 from trueup.core.errors import Corrupt, StoreError, UsageError
 from trueup.core.model import Damaged, Entry, Key, Shown, Side, Unknown
 from trueup.core.plan import Step
@@ -17,7 +17,7 @@ from trueup.protocols import Opening, Store
 from trueup.stores.docker import DockerStore, references
 from trueup.stores.registry import RegistryStore, containers_of
 from trueup.stores.weights import FileId, WeightsStore
-from trueup.targets import environments, policies
+from trueup.targets import Spec, environments, policies
 from trueup.targets.environments import Environments
 from trueup.targets.policies import Policies
 
@@ -37,6 +37,14 @@ def registry_path(named: str, state: Path) -> Path:
     return maple if maple.exists() else state / OWN
 
 
+def unconfigured(targets: Mapping[str, Spec]) -> list[Spec]:
+    """The targets of the registry at its usual place, if it is there and no target of its kinds is configured."""
+    if not MAPLE.expanduser().exists():
+        return []
+    kinds = {type(spec) for spec in targets.values()}
+    return [spec for spec in (Policies(), Environments()) if type(spec) not in kinds]
+
+
 def open_registry(spec: Policies | Environments, opening: Opening, state: State, ambient: Ambient) -> Job:
     """A job that compares a registry with what it speaks of."""
     path = registry_path(spec.registry, state.directory)
@@ -51,13 +59,13 @@ def _open_policies(spec: Policies, path: Path, opening: Opening, state: State, a
     disk = WeightsStore(str(root), opening, _paths_of(record))
     engine = DockerStore(spec.docker, _images_of(record), opening, labelled=False)
     stores = {policies.RECORD: record, policies.DISK: disk, policies.ENGINE: engine}
-    complete = partial(_verified, disk, Digests(opening.remember), spec.only)
-    audit = Audit(
-        policies.method(adopt=spec.adopt, path_of=lambda name, version: str(root / name / version)),
-        policies.RECORD,
-        complete,
-    )
-    return _job(spec, stores, audit, engine, state, ambient)
+    method = policies.method(adopt=spec.adopt, path_of=lambda name, version: str(root / name / version))
+    digests = Digests(opening.remember)
+
+    async def closer(job: Job, sights: Sights) -> tuple[Sights, Method]:
+        return (await _verified(disk, digests, spec.only, job, sights) if job.verify else sights), method
+
+    return _job(spec, stores, Audit(method, policies.RECORD, closer), engine, state, ambient)
 
 
 def _open_environments(spec: Environments, path: Path, opening: Opening, state: State, ambient: Ambient) -> Job:
@@ -177,9 +185,7 @@ class Digests(MutableMapping[FileId, str]):
 
 
 async def _verified(disk: WeightsStore, digests: Digests, only: tuple[Key, ...], job: Job, sights: Sights) -> Sights:
-    """Where the run verifies: read the weights to the end, and say what is not what it was before."""
-    if not job.verify:
-        return sights
+    """Read the weights to the end, and say what is not what it was before."""
     found = dict(sights[policies.DISK])
     done = 0
 

@@ -45,11 +45,9 @@ class Audit:
     method: Method
     record: Side
     """The side that records."""
-    complete: Callable[[Job, Sights], Awaitable[Sights]] | None = None
-    """Finds out what listings do not tell and the comparison needs: digests, usually."""
-    compare: Callable[[Job, Sights], Awaitable[tuple[Sights, Method]]] | None = None
-    """The same, where how to compare is found out with it: the method that it answers counts in place of `method`, and
-    writes no sides but those that `method` writes."""
+    closer: Callable[[Job, Sights], Awaitable[tuple[Sights, Method]]] | None = None
+    """Finds out what listings do not tell and the comparison needs, digests usually, and with it how to compare: the
+    method that it answers counts in place of `method`, and writes no sides but those that `method` writes."""
 
     @property
     def writes(self) -> frozenset[Side]:

@@ -21,10 +21,11 @@ from trueup.core.plan import Item, Observed, Phase, Plan, build_items
 from trueup.core.report import Ending, Report
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
-from trueup.engine.audit import audited
+from trueup.engine.audit import survey
 from trueup.engine.candidates import checked, narrowed, with_after_steps
-from trueup.engine.execute import execute, remember, settle_killed
+from trueup.engine.execute import execute, remember
 from trueup.engine.job import Job
+from trueup.engine.killed import settle_killed
 from trueup.engine.observe import Observation, observe
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ async def look(job: Job) -> Plan:
 async def planned(job: Job) -> Plan:
     """Observe the sides and reconcile what they show."""
     if job.audit is not None:
-        return await audited(job, job.audit)
+        return await (await survey(job, job.audit)).plan()
     return await with_after_steps(job, await checked(job, build_plan(job, await observe(job))))
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from trueup.core.audit import RECORDING
 from trueup.core.check import Guard, Refusal
 from trueup.core.codec import digest
 from trueup.core.model import LOCAL, REMOTE, Kind
@@ -197,6 +198,8 @@ def item_mark(item: Item, step: Step | None) -> Mark:
 
 
 def _amount(item: Item, step: Step | None) -> str:
+    if step is not None and step.verb in RECORDING:
+        return ""  # a record speaks of content, and is none
     if step is not None and step.value is not None:
         return size(step.value.content.size) if step.value.content.kind is Kind.FILE else ""
     if step is None or step.verb is Verb.ADOPT:

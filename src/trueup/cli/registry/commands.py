@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -14,7 +14,7 @@ from trueup.cli.group import Command, Group
 from trueup.cli.plan import finish
 from trueup.cli.registry.acting import carried_out, choosing, conclude
 from trueup.cli.registry.entries import ENV, POLICY, Found, entries, find, policy_key
-from trueup.cli.registry.options import Options, registry_options
+from trueup.cli.registry.options import Options, gathered
 from trueup.cli.running import Runner, run_engine
 from trueup.core.audit import Judged
 from trueup.core.errors import UsageError
@@ -26,22 +26,7 @@ from trueup.render.names import count, pad, printable, size
 from trueup.render.text import Line, line, table
 from trueup.targets import policies
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _STYLES = {"present": "green", "missing": "red", "damaged": "red", "unknown": "magenta", "unregistered": "yellow"}
-
-
-def gathered(function: F) -> F:
-    """Give the command its registry as ``options``."""
-    import functools
-
-    @functools.wraps(function)
-    def command(
-        *args: Any, registry: str | None, models_root: str | None, docker_host: str | None, **kwargs: Any
-    ) -> Any:
-        return function(*args, options=Options(registry, models_root, docker_host), **kwargs)
-
-    return registry_options(command)  # type: ignore[return-value]  # click keeps the shape
 
 
 entry_argument = click.argument("words", nargs=-1, required=True, metavar="[policy|env] NAME")

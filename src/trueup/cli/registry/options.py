@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -54,12 +55,21 @@ class Options:
         return "".join(f" {flag} {value}" for flag, value in pairs.items() if value)
 
 
-def registry_options(function: F) -> F:
-    """Add ``--registry --models-root --docker-host``."""
+def gathered(function: F) -> F:
+    """Add ``--registry --models-root --docker-host``, given as ``options``, with ``--adopt`` if the command has it."""
+
+    @functools.wraps(function)
+    def command(
+        *args: Any, registry: str | None, models_root: str | None, docker_host: str | None, **flags: Any
+    ) -> Any:
+        options = Options(registry, models_root, docker_host, flags.pop("adopt", False))
+        return function(*args, options=options, **flags)
+
+    wrapped: Any = command
     for option in (
         click.option("--docker-host", metavar="URL", help="The container engine; else as its own client finds it."),
         click.option("--models-root", metavar="PATH", help="Folder of the weights; else `models` beside the registry."),
         click.option("--registry", metavar="PATH", help="The registry; else ~/.maple/state.db, or trueup's own."),
     ):
-        function = option(function)
-    return function
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]  # click keeps the shape

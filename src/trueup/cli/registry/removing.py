@@ -13,9 +13,9 @@ from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command
 from trueup.cli.plan import finish
 from trueup.cli.registry.acting import choosing, conclude
-from trueup.cli.registry.commands import entry_argument, gathered
+from trueup.cli.registry.commands import entry_argument
 from trueup.cli.registry.entries import ENV, POLICY, Found, entries, find
-from trueup.cli.registry.options import Options
+from trueup.cli.registry.options import Options, gathered
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.targets import allow_option, yes_option
 from trueup.core.check import Guard

@@ -11,7 +11,7 @@ import click
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command
 from trueup.cli.plan import finish
-from trueup.cli.registry.options import Options, registry_options
+from trueup.cli.registry.options import Options, gathered
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.sync import present_refused
 from trueup.cli.targets import allow_option, yes_option
@@ -94,7 +94,7 @@ def _syncing(function: F) -> F:
         click.option("--dry-run", is_flag=True, help="Show what would be removed without actually removing."),
     ):
         function = option(function)
-    return registry_options(function)
+    return gathered(function)
 
 
 @dataclass(slots=True)
@@ -278,17 +278,7 @@ def _command(session: Session, sections: list[str], options: Options, **flags: A
 @click.command("policies", cls=Command)
 @_syncing
 @pass_session
-def sync_policies(
-    session: Session,
-    *,
-    registry: str | None,
-    models_root: str | None,
-    docker_host: str | None,
-    adopt: bool,
-    dry_run: bool,
-    yes: bool,
-    allow: tuple[Guard, ...],
-) -> int:
+def sync_policies(session: Session, /, *, options: Options, **flags: Any) -> int:
     """Check that the weights of every policy exist; remove entries whose weights are gone.
 
     \b
@@ -300,24 +290,13 @@ def sync_policies(
     Only entries of the registry are removed, never weights; removed entries are kept, and `trueup undo last` brings
     them back. Weights that cannot be seen are unknown, and nothing is removed for them.
     """
-    options = Options(registry, models_root, docker_host, adopt)
-    return _command(session, ["policies"], options, yes=yes, dry_run=dry_run, allow=allow)
+    return _command(session, ["policies"], options, **flags)
 
 
 @click.command("envs", cls=Command)
 @_syncing
 @pass_session
-def sync_envs(
-    session: Session,
-    *,
-    registry: str | None,
-    models_root: str | None,
-    docker_host: str | None,
-    adopt: bool,
-    dry_run: bool,
-    yes: bool,
-    allow: tuple[Guard, ...],
-) -> int:
+def sync_envs(session: Session, /, *, options: Options, **flags: Any) -> int:
     """Check that the container engine holds the image of every environment; remove entries whose image is gone.
 
     \b
@@ -328,24 +307,13 @@ def sync_envs(
     Only an engine that says "no such image" makes one missing. An engine that is down, hangs or refuses knows nothing,
     and nothing is removed.
     """
-    options = Options(registry, models_root, docker_host, adopt)
-    return _command(session, ["envs"], options, yes=yes, dry_run=dry_run, allow=allow)
+    return _command(session, ["envs"], options, **flags)
 
 
 @click.command("all", cls=Command)
 @_syncing
 @pass_session
-def sync_all(
-    session: Session,
-    *,
-    registry: str | None,
-    models_root: str | None,
-    docker_host: str | None,
-    adopt: bool,
-    dry_run: bool,
-    yes: bool,
-    allow: tuple[Guard, ...],
-) -> int:
+def sync_all(session: Session, /, *, options: Options, **flags: Any) -> int:
     """Sync policies, then environments. One that fails does not stop the other.
 
     \b
@@ -353,5 +321,4 @@ def sync_all(
       trueup sync all --dry-run          check first
       trueup sync all -y                 apply if needed
     """
-    options = Options(registry, models_root, docker_host, adopt)
-    return _command(session, ["policies", "envs"], options, yes=yes, dry_run=dry_run, allow=allow)
+    return _command(session, ["policies", "envs"], options, **flags)
