@@ -221,7 +221,7 @@ def dying() -> Iterator[Any]:
     """A server of a test's own."""
     server = started()
     yield server
-    if server.is_running:
+    if server.is_running():
         server.stop()
 
 
