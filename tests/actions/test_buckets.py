@@ -53,7 +53,7 @@ def test_static_files_get_the_headers_that_browsers_need(
         result = await sync.static(storage_bucket="s3://{bucket}/static")
         print(result.synced_items, *result.errors)
     """
-    assert ran(strong_s3.endpoint, code, tmp_path) == "['PUSH: index.html', 'PUSH: site.css'] []\n"
+    assert ran(strong_s3.endpoint, code, tmp_path) == "['PUSH: index.html', 'PUSH: site.css']\n"
     served = {}
     for name in ("site.css", "index.html"):
         headers = call(strong_s3.endpoint, KEYS, "HEAD", f"/{bucket}/static/{name}").headers

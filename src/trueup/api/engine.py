@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from trueup.api.opening import open_job, spec_from
-from trueup.api.trash import Prunable, Pruned, TrashItem, list_trash, prune, restore
+from trueup.api.trash import Prunable, Pruned, TrashItem, list_trash, prune, restore, tidied
 from trueup.config import Config
 from trueup.config import state_dir as default_state_dir
 from trueup.core.audit import Judged
@@ -217,7 +217,7 @@ class Engine:
         """
         job = await self._job(target, allow=allow)
         report = await run(replace(job, resolve=resolve, select=select, command=command), confirm=confirm)
-        return await self._settled(report, job)
+        return await tidied(await self._settled(report, job), job)
 
     async def apply(
         self,
@@ -242,7 +242,7 @@ class Engine:
             PlanRefused: If a guard stops the plan.
         """
         job = replace(await self._planned_job(plan, allow), select=select, command=command)
-        return await self._settled(await apply(plan, job, skip_stale=skip_stale), job)
+        return await tidied(await self._settled(await apply(plan, job, skip_stale=skip_stale), job), job)
 
     async def _settled(self, report: Report, job: Job) -> Report:
         """Settings that the application could not read again are taken back, here and only here."""

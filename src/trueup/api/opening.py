@@ -96,6 +96,7 @@ def _open_folders(spec: Folders, opening: Opening, state: State, ambient: Ambien
         limits=spec.limits,
         pace=Pace(spec.tuning.max_concurrent),
         patience=Patience(spec.tuning.retry_attempts, spec.tuning.retry_delay_seconds),
+        retention_seconds=spec.retention_seconds,
     )
     return job if spec.nature is None else attended(spec, job, opening, targets)
 

@@ -572,5 +572,6 @@ def _folders(
             settings["bandwidth"],
         ),
         trash=settings["trash"],
+        retention_seconds=settings["retention"],
         nature=nature,
     )

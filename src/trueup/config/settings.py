@@ -60,6 +60,11 @@ FOLDER: Mapping[str, Setting] = {
     "max_delete": Setting(values.LIMITS, "A run that would delete more is refused.", Limits()),
     "keep": Setting(values.one_of(Keep), "Which replaced and deleted versions go to the trash.", _POLICY.keep),
     "trash": Setting(values.FOLDER, "Another place for the trash of the local side, on the same file system."),
+    "retention": Setting(
+        values.AGE,
+        "How long versions stay in the trash of both sides; the last copy of anything stays. Without it: until "
+        "`trueup trash prune`.",
+    ),
     "max_concurrent": Setting(
         values.whole(1, 1024), "Items in flight at once.", _TUNING.max_concurrent, variable="TRUEUP_MAX_CONCURRENT"
     ),

@@ -137,6 +137,19 @@ def duration(*, zero: bool) -> Form:
     return Form(read, 'seconds, or text such as "500ms", "30s", "5m", "2h"', {"anyOf": [number, text]}, number=True)
 
 
+_AGE = re.compile(r"(\d+(?:\.\d+)?) ?([hdw])")
+_AGE_SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+def _read_age(value: object, _: Place) -> float:
+    match = _AGE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise Wrong
+    if not float(match[1]):
+        raise Wrong("it is not positive")
+    return float(match[1]) * _AGE_SECONDS[match[2]]
+
+
 def _read_limits(value: object, _: Place) -> Limits:
     if not isinstance(value, (int, str)):
         raise Wrong
@@ -409,6 +422,7 @@ DELIMITERS = Form(
     "a list of six",
     {"type": "array", "items": _TEXT, "minItems": 6, "maxItems": 6},
 )
+AGE = Form(_read_age, 'text such as "12h", "30d", "2w"', {"type": "string", "pattern": f"^{_AGE.pattern}$"})
 FOLDER = Form(_read_folder, "a folder", _TEXT)
 FILE = Form(_read_folder, "a file", _TEXT)
 FOLDERS = Form(_read_folders, "a folder, or a list of folders", _TEXTS)

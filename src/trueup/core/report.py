@@ -80,6 +80,8 @@ class Report:
     """How many changes were chosen, where not all were."""
     rolled_back: str | None = None
     """The run that took this one back, because an after-step failed that it cannot do without."""
+    notes: tuple[str, ...] = ()
+    """What was done, or could not be, beside the plan."""
 
     @property
     def counts(self) -> Counter[Status]:

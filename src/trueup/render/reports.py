@@ -33,6 +33,7 @@ def report_lines(report: Report, words: Words, *, verbose: int = 0) -> list[Line
     lines = [((name, "bold"), ("  ", ""), *_ending(report))]
     lines += _outcomes(report, verbose)
     lines += _open(report.plan, words)
+    lines += [line(f"  note: {printable(note)}", "dim") for note in report.notes]
     if report.rolled_back is not None:
         lines.append(line(f"  taken back by run {report.rolled_back}: what was there before is there again", "yellow"))
     elif report.run is not None and can_be_undone(report.plan, report.outcomes):

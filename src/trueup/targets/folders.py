@@ -70,6 +70,8 @@ class Folders:
     tuning: Tuning = field(default_factory=Tuning)
     trash: str | None = None
     """Another place for the trash of the local side, on the same file system."""
+    retention_seconds: float | None = None
+    """How long versions stay in the trash, the last copy of anything apart; None: until somebody prunes it."""
     nature: Nature | None = None
 
     @property
