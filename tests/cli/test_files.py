@@ -91,8 +91,8 @@ def test_a_dry_run_lists_what_would_be_cleared(web: Home) -> None:
         environment.get_template(name)
     write(web, "live/pages/base.html", "changed")
     shown = " ".join(web("sync", "templates", "--dry-run").stdout.split())
-    assert "act .trueup/bytecode/a.html its bytecode is cleared: it leans on base.html" in shown
-    assert "act .trueup/bytecode/base.html its bytecode is cleared: it changes" in shown
+    assert "clear .trueup/bytecode/a.html its bytecode is cleared: it leans on base.html" in shown
+    assert "clear .trueup/bytecode/base.html its bytecode is cleared: it changes" in shown
     assert len(list((web.path / "bytecode").iterdir())) == 2
     web("sync", "templates")
     assert list((web.path / "bytecode").iterdir()) == []
