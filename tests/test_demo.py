@@ -8,7 +8,7 @@ import pytest
 from trueup import demo
 from trueup.testing import engines
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(400)]  # dozens of commands, one by one
 
 
 def shown(capfd: pytest.CaptureFixture[str], folder: Path) -> str:
