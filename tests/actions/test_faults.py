@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
+import jinja2
 import pytest
 from tests.actions.team import Team
+from tests.valkey import Server
 
 from trueup import ConflictStrategy, SyncDirection, SyncStrategy, sync
 from trueup.core.errors import ConflictError, UsageError
@@ -14,6 +17,12 @@ from trueup.core.strategy import Deletes
 
 PULL = SyncStrategy(direction=SyncDirection.PULL, conflict_strategy=ConflictStrategy.REMOTE_WINS)
 PUSH = SyncStrategy(direction=SyncDirection.PUSH, conflict_strategy=ConflictStrategy.LOCAL_WINS)
+WEB = """
+[targets.web]
+kind = "cache"
+url = "{url}"
+app = "shop"
+"""
 
 
 async def test_pull_into_an_empty_folder_brings_everything(team: Team) -> None:
@@ -189,3 +198,37 @@ async def test_other_files_than_templates_stay_where_they_are(team: Team) -> Non
     await sync.templates()
     assert set(team.files("there/templates")) == {"a.j2"}
     assert Path("templates/notes.txt").exists()
+
+
+async def test_settings_of_50_megabytes_are_held_unread(team: Team) -> None:
+    team.here("settings/cache.yml", "size: 3\n")
+    bomb = team.there("settings/cache.yml", "")
+    os.truncate(bomb, 50 * 1024 * 1024)
+    result = await sync.settings(strategy=PULL)
+    (error,) = result.errors
+    assert str(error) == "cache.yml: remote: 52428800 bytes are more than the 1048576 that are read"
+    assert team.files("settings") == {"cache.yml": "size: 3\n"}
+
+
+async def test_namespaces_are_really_invalidated(team: Team, valkey: Server) -> None:
+    team.configure(WEB.format(url=valkey.url))
+    valkey.put("template:a.html", "bccache:a.html", "shop:cached:GET.1.2", "session:1")
+    result = await sync.cache(operation="invalidate", namespaces=["templates", "bccache"])
+    assert result.invalidated_keys == ["template:a.html", "bccache:a.html"]
+    assert valkey.all_keys() == {b"shop:cached:GET.1.2", b"session:1"}
+
+
+async def test_a_dry_run_of_a_cache_reports_its_keys(team: Team, valkey: Server) -> None:
+    team.configure(WEB.format(url=valkey.url))
+    before = valkey.put("template:a.html", "template:b.html", "session:1")
+    result = await sync.cache(operation="clear", namespaces=["templates"], strategy=SyncStrategy(dry_run=True))
+    assert result.invalidated_keys == ["template:a.html", "template:b.html"]
+    assert (await sync.cache(operation="clear", dry_run=True)).invalidated_keys == result.invalidated_keys
+    assert valkey.all_keys() == before
+
+
+async def test_warming_is_of_the_templates_that_there_are(team: Team, valkey: Server) -> None:
+    team.configure(WEB.format(url=valkey.url))
+    environment = jinja2.Environment(loader=jinja2.DictLoader({"our/own.html": "a", "other.html": "b"}))
+    result = await sync.cache(operation="warm", environment=environment)
+    assert result.warmed_keys == ["other.html", "our/own.html"]
