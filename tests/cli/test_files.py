@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,23 @@ def test_nobody_is_told_for_a_file_that_is_not_trusted(web: Home, monkeypatch: p
     assert f"targets.config.{said.split()[0]}: " in web("trust").stdout
     web("sync", "settings")
     assert len(told) == 1
+
+
+def test_the_doctor_looks_at_what_kinds_need(web: Home) -> None:
+    web.configure(
+        'reload_pidfile = "app.pid"\nschemas = "schemas"\n[targets.keys]\nkind = "cache"\nurl = "unix:///no/where.sock"\n'
+        'app = "shop"\n[targets.more]\nkind = "templates"\nlocal = "pages"\nremote = "live/pages"\ncache = "keys"\n'
+    )
+    settings = web("doctor", "config", code=1).stdout
+    assert "config reload" in settings
+    assert "may not run code, ask for pages, nor signal processes" in settings
+    assert "there is no folder" in settings
+    assert "more cache keys" in web("doctor", "more", code=1).stdout
+    web("trust")
+    assert "app.pid: [Errno 2]" in web("doctor", "config", code=1).stdout
+    (web.path / "schemas").mkdir()
+    write(web, "app.pid", str(os.getpid()))
+    assert "signal HUP to the process in" in web("doctor", "config").stdout, "and nobody has got one"
 
 
 def test_a_failed_reload_is_said_and_the_settings_are_back(web: Home) -> None:

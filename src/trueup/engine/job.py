@@ -106,6 +106,8 @@ class Job:
     wanted; `act` carries them out."""
     permit: Callable[[Plan], None] | None = None
     """Raises, before anything is written, where the plan does what nobody has approved; None: all of it may be done."""
+    needs: Mapping[str, Callable[[], str]] = field(default_factory=lambda: MappingProxyType({}))
+    """What a run needs beside its sides, by name: each says where it is, or raises TrueupError. They block."""
     retention_seconds: float | None = None
     """How long versions stay in the trash, the last copy of anything apart; None: until somebody prunes it."""
     audit: Audit | None = None

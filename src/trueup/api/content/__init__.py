@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trueup.core.errors import UsageError
+from trueup.core.errors import NotFound, UsageError
 from trueup.core.model import Key
 from trueup.engine.job import Check, Job
 from trueup.protocols import Headers, Opening
@@ -43,6 +44,7 @@ def attended(spec: Folders, job: Job, opening: Opening, targets: Mapping[str, Sp
                 after=pages.after,
                 act=pages.act,
                 permit=pages.permit,
+                needs=pages.needs(),
             )
         case Settings() as settings:
             from trueup.api.content.reloading import Reloading
@@ -54,6 +56,7 @@ def attended(spec: Folders, job: Job, opening: Opening, targets: Mapping[str, Sp
                 after=reloading.after,
                 act=reloading.act,
                 permit=reloading.permit,
+                needs={**reloading.needs(), **_schemas(settings)},
             )
         case _:
             return job
@@ -69,6 +72,15 @@ def _caches(templates: Templates, opening: Opening, targets: Mapping[str, Spec])
         if name not in known:
             raise UsageError(f"there is no cache {name}", why=f"there are {', '.join(known) or 'none'}")
     return opened((known[name] for name in templates.caches), opening)
+
+
+def _schemas(settings: Settings) -> dict[str, Callable[[], str]]:
+    def there() -> str:
+        if not Path(settings.schemas).is_dir():
+            raise NotFound(f"there is no folder {settings.schemas}", why="nothing is judged by a schema of it")
+        return settings.schemas
+
+    return {"schemas": there} if settings.schemas else {}
 
 
 def _check_of(settings: Settings, seconds: float) -> Check | None:

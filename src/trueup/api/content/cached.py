@@ -43,6 +43,15 @@ class CachedTemplates:
                 found[namespace] = list(dict.fromkeys(map(text, keys)))
         return {namespace: keys for namespace, keys in found.items() if keys}
 
+    def reached(self) -> str:
+        """Where the cache is.
+
+        Raises:
+            StoreError: If it does not answer.
+        """
+        self._store.there(["trueup"])
+        return self.spec.url
+
     def there(self, keys: Iterable[str]) -> set[str]:
         """Those of the keys that the cache holds now."""
         return self._store.there(list(keys))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from pathlib import Path
@@ -94,6 +94,10 @@ class Pages:
             return ()
         steps = await self._job.ambient.threads(self._steps, plan)
         return with_left_over(steps, [item for item in left if self._is_ours(item)])
+
+    def needs(self) -> dict[str, Callable[[], str]]:
+        """As `trueup.engine.job.Job.needs`."""
+        return {f"cache {name}": cache.reached for name, cache in self._caches.items()}
 
     def permit(self, plan: Plan) -> None:
         """As `trueup.engine.job.Job.permit`: to compile is to load the application's code."""

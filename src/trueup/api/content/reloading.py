@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, cast
 
@@ -50,6 +50,17 @@ class Reloading:
         if self._reload.permit is not None and any(_is_reload(step) for item in plan.items for step in item.steps):
             self._reload.permit()
 
+    def needs(self) -> dict[str, Callable[[], str]]:
+        """As `trueup.engine.job.Job.needs`: nobody is told, but there must be somebody."""
+        return {"reload": self._reachable} if self._reload.pidfile or self._reload.url else {}
+
+    def _reachable(self) -> str:
+        if self._reload.permit is not None:
+            self._reload.permit()
+        if self._reload.pidfile:
+            _signal(Path(self._reload.pidfile), 0)
+        return self._how()
+
     def _how(self) -> str:
         reload = self._reload
         if reload.call is not None:
@@ -83,7 +94,7 @@ class Reloading:
         if self._reload.url:
             _post(self._reload.url)
         if self._reload.pidfile:
-            _signal(Path(self._reload.pidfile), self._reload.signal.value)
+            _signal(Path(self._reload.pidfile), getattr(signal, f"SIG{self._reload.signal.value}"))
 
 
 def _post(url: str) -> None:
@@ -102,11 +113,12 @@ def _post(url: str) -> None:
         raise StoreError("the settings were not read again", why=f"{url}: {why}") from error
 
 
-def _signal(pidfile: Path, name: str) -> None:
+def _signal(pidfile: Path, number: int) -> None:
+    """Send a signal; 0 only finds out whether that could be done."""
     try:
         process = int(pidfile.read_text("ascii"))
         # 0 and negative numbers are groups of processes, 1 is the system.
-        os.kill(process if process > 1 else _no_process(process), getattr(signal, f"SIG{name}"))
+        os.kill(process if process > 1 else _no_process(process), number)
     except (OSError, ValueError, OverflowError) as error:
         raise StoreError("the settings were not read again", why=f"{pidfile}: {error}") from error
 
