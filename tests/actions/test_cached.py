@@ -363,6 +363,26 @@ async def test_whatever_the_application_raises_is_an_error_of_that_template(site
     ]
 
 
+async def test_a_template_that_cannot_be_compiled_is_tried_again_until_it_can_or_is_gone(
+    site: Team, valkey: Server
+) -> None:
+    environment = application(site)
+    for name in ("lone.html", "page.html"):
+        site.there(f"templates/{name}", "{{ 1 | unknown }}")
+    how: dict[str, Any] = {"strategy": THEIRS, "warm": True, "environment": environment}
+    assert len((await sync.templates(check=False, **how)).errors) == 2
+    result = await sync.templates(**how)
+    assert (result.synced_items, result.exit_code) == ([], 1), "nothing else is due"
+    for side in ("templates", "there/templates"):
+        (site.path / side / "lone.html").unlink()
+    environment.filters["unknown"] = str
+    assert (await sync.templates(**how)).is_success
+    assert bytecode(site, "page.html") in valkey.all_keys()
+    result = await sync.templates(**how)
+    assert result.report is not None
+    assert not result.report.plan.changes, "nothing is owed any more"
+
+
 async def test_to_compile_there_must_be_an_environment(site: Team) -> None:
     site.there("templates/lone.html", "changed")
     with pytest.raises(UsageError, match="no templates can be compiled"):

@@ -116,7 +116,8 @@ class Pages:
             case "invalidate" if act["cache"] in self._caches:
                 self._caches[act["cache"]].invalidate(act["keys"])
             case "warm":
-                self._warm(act["template"])
+                if self._is_here(act["key"]):  # it may be owed, and the template have gone since
+                    self._warm(act["template"])
             case _:
                 raise StoreError(f"{step.key} cannot be carried out", why="the configuration knows nothing of it")
 
@@ -148,6 +149,12 @@ class Pages:
             raise
         except Exception as error:  # the edge of somebody else's code: whatever it raises means that it failed
             raise StoreError(f"{name} was not compiled", why=f"{type(error).__name__}: {error}") from error
+
+    def _is_here(self, key: Key) -> bool:
+        return any(
+            key.startswith(prefix) and (Path(root.removeprefix("file://")) / key.removeprefix(prefix)).is_file()
+            for root, prefix in self._roots.items()
+        )
 
     def _is_ours(self, item: Item) -> bool:
         """Whether what an earlier run has left is still wanted."""
@@ -199,7 +206,7 @@ class Pages:
         for key, (_, needs) in leaning.items():
             if key not in gone:
                 for name in self._names_of(key):
-                    act = {"act": WARM, "template": name}
+                    act = {"act": WARM, "template": name, "key": key}
                     why = "it is compiled again"
                     yield after_step(f"{WARM}/{key}", why, needs, act, phase=Phase.FINISH, again=True)
 
