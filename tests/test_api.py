@@ -11,6 +11,7 @@ import anyio
 import pytest
 from tests.engine.pair import LOCAL, REMOTE, Pair, reasons
 
+from trueup.api.trash import Prunable
 from trueup.core.codec import CodecError, plan_from_json, plan_to_json, report_from_json, report_to_json
 from trueup.core.errors import (
     NotFound,
@@ -276,6 +277,13 @@ async def test_what_is_older_than_the_retention_leaves_the_trash_with_the_next_r
     assert report.notes == ("3 versions older than 30 days left the trash",)
     async with later.engine() as engine:
         assert [item.item.key for item in await engine.trash(pair.spec())] == ["c"], "the last copy of anything stays"
+
+
+def test_a_version_of_unknown_age_is_not_old() -> None:
+    unknown = Discarded("h", "run", Key("a"), 1, discarded_ns=0)
+    assert Prunable(3600.0).covers(unknown, 10**20), "a person who asks for it knows better"
+    assert not Prunable(3600.0, dated=True).covers(unknown, 10**20)
+    assert Prunable(3600.0, dated=True).covers(replace(unknown, discarded_ns=1), 10**20)
 
 
 async def test_a_trash_that_cannot_be_tidied_fails_no_run(pair: Pair) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from trueup import BlockingEngine, Folders, Policy
-from trueup.core.report import Report
+from trueup import BlockingEngine, Engine, Folders, Policy, Progress
+from trueup.core.report import EXIT_FAILED, Ending, Report, exit_code
 from trueup.targets import Reload, Settings
 from trueup.targets.settings import Signal
 
@@ -109,6 +109,27 @@ def test_a_number_that_is_no_process_of_an_application_is_refused(
         (tmp_path / "pid").write_text(text)
     assert ran(sides, Reload(Signal.HUP, str(tmp_path / "pid"))).rolled_back is not None
     assert killed == []
+
+
+async def test_an_owed_reload_that_fails_takes_nothing_back(sides: tuple[Path, Path], application: Application) -> None:
+    """There is nothing to take back: the run before, which was stopped, has written the settings."""
+    local, remote = sides
+    target = Folders(
+        "config", (str(local),), str(remote), Policy(), nature=Settings(reload=Reload(url=application.url))
+    )
+
+    def stop(event: Progress) -> None:
+        if event.current == "cache.yml" and event.outcome is not None:
+            engine.drain()
+
+    async with Engine(state_dir=local.parent / "state", on_progress=stop) as engine:
+        assert (await engine.run(target)).ending is Ending.INTERRUPTED
+    assert application.asked == []
+    application.answer = 500
+    async with Engine(state_dir=local.parent / "state") as engine:
+        report = await engine.run(target)
+    assert (exit_code(report), report.rolled_back, application.asked) == (EXIT_FAILED, None, ["/reload"])
+    assert (local / "cache.yml").read_text() == "size: 1\n"
 
 
 def test_no_signal_that_ends_processes_can_be_chosen() -> None:
