@@ -13,6 +13,7 @@ DOCUMENTS = (
     "docs/agents.md",
     "docs/caches.md",
     "docs/python.md",
+    "docs/web.md",
     "docs/write-a-store.md",
     "docs/write-a-kind.md",
 )
