@@ -337,7 +337,7 @@ def test_who_has_a_part_gets_the_rest_of_the_same_revision(tmp_path: Path, datab
     revision = database.revision
     assert sorted(some) == [0, 1, 2]
     for n in range(1, 100, 3):
-        run(database, f"UPDATE t SET text = zeroblob(6000) WHERE id = {n}")  # noqa: S608
+        run(database, f"UPDATE t SET text = zeroblob(6000) WHERE id = {n}")
     assert pulled(database, server_revision=revision) == whole
     assert pulled(database, server_revision=revision, selector=bitmap(5, 6)) == {5: whole[5], 6: whole[6]}
     assert pulled(database) != whole
@@ -353,6 +353,18 @@ def test_old_pages_survive_closing(tmp_path: Path) -> None:
     with closing(Database(tmp_path / "team.db")) as database:
         run(database, "DELETE FROM t")
         assert pulled(database, server_revision=revision) == whole
+
+
+def test_an_old_page_that_is_lost_is_not_replaced_by_a_newer_one(tmp_path: Path) -> None:
+    with closing(Database(tmp_path / "team.db")) as database:
+        run(database, *FILL)
+        pulled(database, selector=bitmap(0))
+        revision = database.revision
+        run(database, "UPDATE t SET text = 'x'")
+    with closing(sqlite3.connect(tmp_path / "team.db-revisions")) as records, records:
+        records.execute("DELETE FROM old_pages")
+    with closing(Database(tmp_path / "team.db")) as database:
+        assert refused_as(database, server_revision=revision) == (409, "GONE")
 
 
 def test_a_push_larger_than_sqlite_would_keep_in_its_log_is_kept_too(database: Database) -> None:
@@ -380,7 +392,7 @@ def test_the_oldest_go_when_there_is_too_much(tmp_path: Path) -> None:
     with closing(Database(tmp_path / "team.db", limits=Limits(history_bytes=100 * PAGE_BYTES))) as database:
         revisions = []
         for n in range(4):
-            run(database, *FILL) if n == 0 else run(database, f"UPDATE t SET text = zeroblob(300{n})")  # noqa: S608
+            run(database, *FILL) if n == 0 else run(database, f"UPDATE t SET text = zeroblob(300{n})")
             pulled(database, selector=bitmap(0))
             revisions.append(database.revision)
         assert refused_as(database, server_revision=revisions[0]) == (409, "GONE")
