@@ -17,6 +17,7 @@ from trueup.replication.wire import PAGE_BYTES, PullRequest, varint
 
 ROWS = """INSERT INTO t SELECT value, zeroblob(3000) FROM (WITH RECURSIVE n(value) AS
     (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 100) SELECT value FROM n)"""
+LARGER = "UPDATE t SET text = zeroblob(6000) WHERE id = N"
 FILL = (
     "CREATE TABLE t (id INTEGER PRIMARY KEY, text)",
     ROWS,
@@ -337,7 +338,7 @@ def test_who_has_a_part_gets_the_rest_of_the_same_revision(tmp_path: Path, datab
     revision = database.revision
     assert sorted(some) == [0, 1, 2]
     for n in range(1, 100, 3):
-        run(database, f"UPDATE t SET text = zeroblob(6000) WHERE id = {n}")
+        run(database, LARGER.replace("N", str(n)))
     assert pulled(database, server_revision=revision) == whole
     assert pulled(database, server_revision=revision, selector=bitmap(5, 6)) == {5: whole[5], 6: whole[6]}
     assert pulled(database) != whole
@@ -392,7 +393,7 @@ def test_the_oldest_go_when_there_is_too_much(tmp_path: Path) -> None:
     with closing(Database(tmp_path / "team.db", limits=Limits(history_bytes=100 * PAGE_BYTES))) as database:
         revisions = []
         for n in range(4):
-            run(database, *FILL) if n == 0 else run(database, f"UPDATE t SET text = zeroblob(300{n})")
+            run(database, *FILL) if n == 0 else run(database, LARGER.replace("6000", f"300{n}").replace("= N", "> 0"))
             pulled(database, selector=bitmap(0))
             revisions.append(database.revision)
         assert refused_as(database, server_revision=revisions[0]) == (409, "GONE")
