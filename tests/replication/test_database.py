@@ -1,5 +1,6 @@
 """Revisions, epochs, and what is found when a database is opened."""
 
+import errno
 import json
 import shutil
 import sqlite3
@@ -9,10 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.replication.clients import pipeline
+from tests.replication.clients import pipeline, status_of
 
 from trueup.core.errors import Corrupt, Locked, NotFound, StoreError, UsageError
 from trueup.replication import Database, Limits, Refused
+from trueup.replication.revisions import Revisions
 from trueup.replication.wire import PAGE_BYTES, PullRequest, varint
 
 ROWS = """INSERT INTO t SELECT value, zeroblob(3000) FROM (WITH RECURSIVE n(value) AS
@@ -326,6 +328,52 @@ def test_while_another_program_reads_all_goes_on(tmp_path: Path, database: Datab
     changed = pulled(database, client_revision=first)
     assert pulled(database) == old | changed
     assert pulled(database, client_revision=third) == {}
+
+
+def test_pulls_do_not_wait_for_the_log_to_be_copied(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(database, *FILL)
+    database.tidy()
+    before = run(database, "UPDATE t SET text = zeroblob(3500) WHERE id % 2 = 0")
+    copy, seen = database._copy_log, []
+
+    def copy_and_pull(how: str) -> bool:
+        if how != "PASSIVE":
+            return copy(how)
+        seen.append(pulled(database))
+        done = copy(how)
+        seen.append(pulled(database))
+        return done
+
+    monkeypatch.setattr(database, "_copy_log", copy_and_pull)
+    database.tidy()
+    assert seen == [pulled(database)] * 2
+    assert database.revision == before
+    assert content(tmp_path / "copy.db", file_of(seen[0]), "SELECT count(*) FROM t WHERE length(text) = 3500") == [
+        (50,)
+    ]
+
+
+def test_nothing_is_copied_before_it_is_recorded(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(database, *FILL)
+    database.tidy()
+    pulled(database, selector=bitmap(0))
+    pages, before = pulled(database), database.revision
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Revisions, "record", full)
+        for work in (lambda: run(database, "UPDATE t SET text = zeroblob(3500)"), database.tidy):
+            assert status_of(work) == 507
+        assert (tmp_path / "team.db").read_bytes() == file_of(pages)
+    database.tidy()
+    assert (tmp_path / "team.db").read_bytes() == file_of(pulled(database)) != file_of(pages)
+    assert pulled(database, server_revision=before) == pages
 
 
 # -- a part of an old revision ---------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from trueup.replication.frames import FRAME_BYTES, HEADER_BYTES
 from trueup.replication.revisions import Revisions
 from trueup.replication.wire import PAGE_BYTES
 
-ROUNDS = 30
+ROUNDS = 33
 TABLE = "CREATE TABLE note (id INTEGER PRIMARY KEY, text)"
 ALL = "SELECT id, text FROM note ORDER BY id"
 
@@ -118,6 +118,7 @@ def image(folder: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) 
     folder.mkdir(exist_ok=True)
     database = Database(folder / "team.db")
     before = run(database, *FILL)
+    database.tidy()
     pulled(database, selector=bitmap(0))
     pages = pulled(database)
     with monkeypatch.context() as patched:
