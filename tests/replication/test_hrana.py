@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.replication.clients import status_of
 
 from trueup.replication import hrana
+from trueup.replication.guard import authorize
 from trueup.replication.limits import Limits
 from trueup.replication.refused import Refused
 
@@ -340,6 +341,20 @@ def test_more_rows_than_an_answer_holds_are_refused(connection: sqlite3.Connecti
 def test_what_would_reach_beyond_the_database_is_denied(connection: sqlite3.Connection, sql: str) -> None:
     (result,) = run(connection, execute(sql))
     assert "authoriz" in result["error"]["message"] or "prohibited" in result["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("action", "first", "second"),
+    [
+        (sqlite3.SQLITE_FUNCTION, None, "load_extension"),
+        (sqlite3.SQLITE_FUNCTION, None, "LOAD_EXTENSION"),
+        (sqlite3.SQLITE_UPDATE, "sqlite_dbpage", "data"),
+        (sqlite3.SQLITE_READ, "SQLITE_DBPAGE", "data"),
+    ],
+)
+def test_what_only_some_builds_of_sqlite_have_is_denied(action: int, first: str | None, second: str) -> None:
+    assert authorize(action, first, second, "main", None) == sqlite3.SQLITE_DENY
+    assert authorize(action, first and "t", "abs", "main", None) == sqlite3.SQLITE_OK
 
 
 @pytest.mark.parametrize(

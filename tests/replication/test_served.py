@@ -227,8 +227,9 @@ def test_the_end_waits_for_nobody(tmp_path: Path) -> None:
     waiting.join(30)
     assert not waiting.is_alive()
     assert answers[0].status == 503
-    silent.close()
-    half.close()
+    for connection in (silent, half):
+        assert connection.sock.recv(1) == b""  # it was hung up
+        connection.close()
     with serving(tmp_path / "team.db"):
         pass
 

@@ -4,7 +4,7 @@ The order of a pipeline, which survives being killed between any two steps::
 
     1. SQLite commits into its write-ahead log.
     2. The pages of the new frames are recorded under a new revision, durably. The client is answered.
-    3. The log is copied into the file, and emptied.
+    3. The log is copied into the file, and emptied. Pulls go on during the copy.
     4. What the file looks like then is noted.
 
 A log that is found when a database is opened is taken through what was missing. Salt and length of the log tell
@@ -54,9 +54,13 @@ class Database:
     def __init__(self, path: Path, *, limits: Limits | None = None) -> None:
         self.path = path = path.resolve()  # SQLite keeps the log beside the file, not beside a link to it
         self._limits = limits or Limits()
+        self._writing = threading.Lock()
+        """Held by who uses SQLite; taken before the other."""
         self._mutex = threading.Lock()
+        """Held by who uses the files and the records."""
         self._listeners: set[Callable[[], None]] = set()
         self._closed = False
+        self._recorded = False
         self._settled = False
         with contextlib.ExitStack() as stack, faults(path):
             stack.enter_context(locked(path))
@@ -76,7 +80,7 @@ class Database:
 
     def close(self) -> None:
         """Wait for what is being done, and let go of the file. What comes later is refused; a second call is empty."""
-        with self._mutex:
+        with self._writing, self._mutex:
             if self._closed:
                 return
             self._closed = True
@@ -110,8 +114,8 @@ class Database:
             if self._closed:
                 raise Refused(503, "CLOSING", "the remote is shutting down")
             with disk_faults():
-                if not self._settled:
-                    self._settle()
+                if not self._recorded:
+                    self._record()
                 yield
 
     # -- SQL goes in -----------------------------------------------------------------------------------------------
@@ -129,12 +133,14 @@ class Database:
         requests = hrana.parse(body)
         before = self._state
         try:
-            with self._held():
+            with self._writing, self._held():
+                if not self._settled:
+                    self._settle()
                 self._expect(if_revision)
+                self._recorded = self._settled = False
                 try:
                     answer = hrana.Session(self._connection, self._limits).run(requests)
                 finally:
-                    self._settled = False
                     self._record()
                 return self._state.revision, answer
         finally:
@@ -147,8 +153,16 @@ class Database:
         Raises:
             Refused: If the disk fails.
         """
-        with self._held():
-            pass
+        with self._writing:
+            if self._settled or self._closed:
+                return
+            with self._held():
+                pass  # now it is recorded: after the copy nobody could say what a page was before
+            # Pulls go on meanwhile: what is copied they read in the log, and what they read in the file is not copied.
+            with disk_faults():
+                self._copy_log("PASSIVE")
+            with self._held():
+                self._settle()
 
     def _expect(self, revision: str | None) -> None:
         now = self._state.revision
@@ -271,8 +285,12 @@ class Database:
     def _record(self) -> bool:
         """Give the frames that are not recorded yet a revision of their own; whether the log has any frames."""
         index = frames.read_index(self._files.shared)
-        if not index.frames:
-            return False
+        if index.frames:
+            self._record_frames(index)
+        self._recorded = True
+        return index.frames > 0
+
+    def _record_frames(self, index: frames.Index) -> None:
         recorded = self._state.frames if index.salt == self._state.salt else 0
         if not recorded:
             self._files.in_log = {}  # the log began anew, as all of the one before was in the file
@@ -290,7 +308,6 @@ class Database:
             if old:
                 self._revisions.trim(self._limits.history_bytes)
         self._files.in_log |= changed
-        return True
 
     def _old_content(self, changed: dict[int, int]) -> dict[int, bytes]:
         """Of pages that are about to be lost, and of which a revision consists that somebody has a part of."""
@@ -303,15 +320,18 @@ class Database:
 
     def _checkpoint(self) -> None:
         """Copy the log into the file, unless somebody is reading or there is no room: then it stays, and is read."""
+        if self._copy_log("TRUNCATE"):
+            self._files.in_log = {}
+            self._note(replace(self._state, stamp=self._files.stamp()))
+
+    def _copy_log(self, how: str) -> bool:
         try:
-            busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            busy, _, _ = self._connection.execute(f"PRAGMA wal_checkpoint({how})").fetchone()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                 raise
-            return
-        if not busy:
-            self._files.in_log = {}
-            self._note(replace(self._state, stamp=self._files.stamp()))
+            return False
+        return not busy
 
     def _begin(self, state: State) -> None:
         self._revisions.begin_epoch(state)

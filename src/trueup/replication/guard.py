@@ -26,8 +26,7 @@ _DENIED: Final = frozenset(
     {
         sqlite3.SQLITE_ATTACH,
         sqlite3.SQLITE_DETACH,
-        # What is temporary belongs to the connection: the next client would see it.
-        sqlite3.SQLITE_CREATE_TEMP_INDEX,
+        # What is temporary belongs to the connection: the next client would see it. An index needs such a table.
         sqlite3.SQLITE_CREATE_TEMP_TABLE,
         sqlite3.SQLITE_CREATE_TEMP_TRIGGER,
         sqlite3.SQLITE_CREATE_TEMP_VIEW,

@@ -139,10 +139,15 @@ def header(revision: str, pages: int) -> bytes:
     return varint(len(body)) + body
 
 
+_PAGE_END: Final = b"\x12" + varint(PAGE_BYTES)
+_PAGE_BEGINNINGS: Final = [varint(1 + size + len(_PAGE_END) + PAGE_BYTES) + b"\x08" for size in range(11)]
+"""By the length of the page's number."""
+
+
 def page_head(number: int) -> bytes:
     """What goes before the bytes of page ``number``, counted from zero. Delimited."""
-    body = b"\x08" + varint(number) + b"\x12" + varint(PAGE_BYTES)
-    return varint(len(body) + PAGE_BYTES) + body
+    name = varint(number)
+    return _PAGE_BEGINNINGS[len(name)] + name + _PAGE_END
 
 
 def parse_bitmap(raw: bytes, below: int) -> list[int]:
