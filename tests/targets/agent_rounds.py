@@ -90,7 +90,7 @@ class Game:
             return
         name = self.random.choice(NAMES)
         taken = {key.rstrip("/") for key in replica.holds()}
-        below = any(key.startswith(f"{name}/") for key in taken)
+        below = f"{name}/" in replica.holds() or any(key.startswith(f"{name}/") for key in taken)
         if below or any(f"{name}/".startswith(f"{key}/") for key in held if key != name):
             return
         self.written += 1
