@@ -50,7 +50,7 @@ class Mirror:
     def __init__(self, folder: Path, location: str, reach: Reach, seconds: float) -> None:
         self._folder = folder
         self.location = location
-        self._reach = reach
+        self.reach = reach
         self._seconds = seconds
 
     @property
@@ -64,7 +64,7 @@ class Mirror:
         Raises:
             StoreError: If the remote cannot be reached, refuses, or answers nonsense; the copy is as it was.
         """
-        with self._locked(fcntl.LOCK_EX), self._reach() as (url, token):
+        with self._locked(fcntl.LOCK_EX), self.reach() as (url, token):
             asked = engine.Call("pull", self.path, url, token, self._seconds)
             try:
                 answer = engine.call(asked)
@@ -87,7 +87,7 @@ class Mirror:
     @contextmanager
     def remote(self) -> Iterator[Remote]:
         """The remote, for changes."""
-        with self._reach() as (url, token):
+        with self.reach() as (url, token):
             remote = Remote(url, token, self._seconds)
             yield remote
         with self._locked(fcntl.LOCK_EX):

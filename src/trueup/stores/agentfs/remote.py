@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from trueup.core.errors import PreconditionFailed, StoreError
 from trueup.core.model import Key, Token, is_directory, parents
@@ -38,6 +38,7 @@ class RemoteAgent(AgentStore):
         """The directories above, and those that were made or removed: statements make what they need again."""
         self._pulled = False
         self._gate = threading.Lock()
+        self._reached: dict[int, ExitStack] = {}
         self._identity: str | None = None
         """The marker, once it was set: the copy does not have it yet."""
 
@@ -90,6 +91,23 @@ class RemoteAgent(AgentStore):
             together.append(effect)
             names |= _around(_keys(effect)) if is_directory(_keys(effect)[0]) else set(_keys(effect))
         return answers + self._together([(changes.prepared(one), _keys(one)) for one in together])
+
+    def lock(self, holder: str) -> int:
+        """As `AgentStore.lock`; a remote that is served while it is needed is served all the time."""
+        descriptor = super().lock(holder)
+        try:
+            stack = ExitStack()
+            stack.enter_context(self.mirror.reach())
+        except BaseException:
+            super().let_go(descriptor)
+            raise
+        self._reached[descriptor] = stack
+        return descriptor
+
+    def let_go(self, descriptor: int) -> None:
+        """As `AgentStore.let_go`."""
+        with self._reached.pop(descriptor):
+            super().let_go(descriptor)
 
     def _set_marker(self, identity: str) -> str:
         if (there := self._marker()) is not None:
