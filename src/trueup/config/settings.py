@@ -10,7 +10,7 @@ from trueup.config import values
 from trueup.config.values import Form
 from trueup.core.check import Limits
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
-from trueup.targets import caches, datasets, environments, folders, policies
+from trueup.targets import caches, datasets, environments, folders, models, policies
 
 NAME = re.compile(r"\w[\w.@-]*")
 """Of targets, buckets and profiles: they are typed as arguments and are parts of dotted names."""
@@ -141,10 +141,19 @@ LAYOUT: Mapping[str, Setting] = {
     ),
     "max_delete": Setting(values.LIMITS, "A run that would delete more is refused.", Limits()),
 }
-"""The table `[datasets]`: where the datasets of all actors are."""
+"""Where the datasets of all actors are."""
 
-DATASETS = "datasets"
-"""The name of that table."""
+MODELS: Mapping[str, Setting] = {
+    "enrich": Setting(
+        values.several(models.Source),
+        "Data packages that tell prices and sizes which a provider does not list; the first that knows one counts.",
+        (),
+    ),
+}
+
+DATASETS, CATALOGUE = "datasets", "models"
+TABLES: Mapping[str, Mapping[str, Setting]] = {DATASETS: LAYOUT, CATALOGUE: MODELS}
+"""The settings of tables that there are once, and that have no name of their own."""
 
 KINDS: Mapping[str, Mapping[str, Setting]] = {
     folders.KIND: FOLDER,

@@ -88,6 +88,27 @@ class Logged:
     new: Any
     detail: dict[str, float]
 
+    @property
+    def provider(self) -> str:
+        """Who lists the model."""
+        return self.account.partition("@")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class DataPackage:
+    """A data package that has told of models."""
+
+    name: str
+    version: str
+    as_of: str
+    """The latest date in its data, an ISO date; empty: it holds none."""
+    at_ns: int
+    """When it was last asked."""
+
+    def is_source(self, source: str) -> bool:
+        """Whether a fact of this source is from here; after a slash stands whose model it is elsewhere."""
+        return source.partition("/")[0] == self.name
+
 
 class Library:
     """The catalogue, for reading. All methods block, and raise StoreError."""
@@ -156,6 +177,22 @@ class Library:
         """The number of the latest change; 0 if there is none."""
         with reading(self._path) as connection:
             return 0 if connection is None else _number(connection, "SELECT coalesce(max(n), 0) FROM changes")
+
+    def packages(self) -> list[DataPackage]:
+        """The data packages that were ever asked, as they were the last time, by name."""
+        with reading(self._path) as connection:
+            if connection is None:
+                return []
+            rows = connection.execute("SELECT name, version, as_of, at_ns FROM packages ORDER BY name").fetchall()
+        return [DataPackage(*row) for row in rows]
+
+    def consulted(self, package: DataPackage) -> None:
+        """Remember that a data package was asked."""
+        with writing(self._path) as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO packages (name, version, as_of, at_ns) VALUES (?, ?, ?, ?)",
+                (package.name, package.version, package.as_of, package.at_ns),
+            )
 
     # -- what was tried ------------------------------------------------------------------------------------------
 

@@ -17,6 +17,9 @@ from trueup.stores.http.spec import Fact, Provider, at
 DOLLARS_PER_MILLION = {"usd/token": Decimal(10) ** 6, "usd/1M": Decimal(1), "cents/100M": Decimal("0.0001")}
 """What a price has to be multiplied by. xAI writes cents per 100 million tokens: 30000 is $3 per million."""
 
+RULE = "rule"
+"""The source of what the vendor says of a whole family."""
+
 MOST_LEVELS = 64
 """Real entries have four."""
 
@@ -77,7 +80,7 @@ def _infer(provider: Provider, model: str, facts: dict[str, Any], sources: dict[
         if re.search(rule.match, model):
             for name, value in rule.facts.items():
                 if name not in facts:
-                    facts[name], sources[name] = value, "rule"
+                    facts[name], sources[name] = value, RULE
 
 
 def identifier(provider: Provider, raw: object) -> str:

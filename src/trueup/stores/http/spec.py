@@ -107,6 +107,8 @@ class Provider:
     bad_key: tuple[str, ...] = ()
     """What an answer 400 says where others would answer 401."""
     rules: tuple[Rule, ...] = ()
+    curated: Mapping[str, str] = field(default_factory=dict)
+    """What data packages call it, by package."""
     families: tuple[Family, ...] = ()
     statistics: tuple[str, ...] = ()
     """Capabilities that are counted."""
