@@ -21,13 +21,14 @@ from trueup.core.plan import Plan
 from trueup.core.report import Report, Status
 from trueup.core.strategy import Policy
 from trueup.engine.ambient import Ambient
+from trueup.engine.groups import ungrouped
 from trueup.engine.job import Audit, Job
 from trueup.engine.state import State
 from trueup.protocols import Opening, Store
 from trueup.stores.catalogue import CatalogueStore, LastListing, key_of, parts_of
 from trueup.stores.catalogue.changes import ACTIVE
 from trueup.stores.catalogue.database import NAME
-from trueup.stores.catalogue.library import AccountState, DataPackage, Freshness, Library, Model
+from trueup.stores.catalogue.library import AccountState, Attempt, DataPackage, Freshness, Library, Model
 from trueup.stores.http import ProviderStore
 from trueup.stores.http.accounts import PRODUCTION, Configured, Skipped, account
 from trueup.stores.http.client import Account, Client, Listing, opened, without_key
@@ -221,7 +222,6 @@ class Catalogue:
             installed(source)
         accounts, skipped = await threads(self.accounts, names)
         states = {one.account: one for one in await threads(self.library.accounts)}
-        recorded = await threads(self.library.models, {account_id(one) for one in accounts})
         answers = {
             account_id(one): Answer(
                 without_key(one), states.get(account_id(one), AccountState(account_id(one), one.provider.name))
@@ -230,6 +230,7 @@ class Catalogue:
         }
         due = [one for one in accounts if force or self._is_due(answers[account_id(one)].before)]
         limit = anyio.CapacityLimiter(TOGETHER)
+        recorded: list[Model] = []
         known: tuple[Package, ...] = ()
 
         async def ask(client: Client, one: Account) -> None:
@@ -240,15 +241,21 @@ class Catalogue:
                 answers[account_id(one)] = replace(answers[account_id(one)], listing=listing, seconds=seconds)
 
         async def read() -> None:
-            nonlocal known
-            today = datetime.fromtimestamp(self.now_ns() / 1e9, UTC).date()
-            known = await threads(packages, self._config.enrich, today)
-
-        async with opened(self._ambient.clock, threads) as client, anyio.create_task_group() as tasks:
-            client.on_page = on_page
-            for one in due:
-                tasks.start_soon(ask, client, one)
+            nonlocal recorded, known
+            recorded = await threads(self.library.models, set(answers))
             if due and self._config.enrich:
+                today = datetime.fromtimestamp(self.now_ns() / 1e9, UTC).date()
+                known = await threads(packages, self._config.enrich, today)
+
+        secure = any(one.base_url.startswith("https:") for one in due)
+        with ungrouped(TrueupError):
+            async with (
+                opened(self._ambient.clock, threads, secure=secure) as client,
+                anyio.create_task_group() as tasks,
+            ):
+                client.on_page = on_page
+                for one in due:
+                    tasks.start_soon(ask, client, one)
                 tasks.start_soon(read)
         at_ns = self.now_ns()
         ordered = tuple(_judged(_enriched(one, known), recorded, frozenset(allow)) for one in answers.values())
@@ -269,15 +276,17 @@ class Catalogue:
             report: What became of the run; None: there was none, because nobody answered.
         """
         failed = _failed(report) if report is not None else frozenset()
+        attempts = []
         for answer in survey.answers:
             if answer.listing is None:
                 continue
             error = answer.error or ("The catalogue could not be written" if answer.id in failed else "")
             if answer.guard is Guard.SHRINK:  # it stays due, so that the same command with --allow asks again
                 error = f"{answer.held} models vanished at once"
-            await self._ambient.threads(self._attempted, answer, survey.at_ns, error)
-        for package in survey.packages:
-            await self._ambient.threads(self.library.consulted, package)
+            models_seen = None if error else len(answer.entries)
+            attempts.append(Attempt(answer.id, answer.account.base_url, models_seen, error))
+        if attempts:
+            await self._ambient.threads(self.library.attempted, attempts, survey.packages, survey.at_ns)
 
     async def last_change(self) -> int:
         """The number of the latest change in the log."""
@@ -295,11 +304,6 @@ class Catalogue:
         """
         accounts = frozenset(answer.id for answer in survey.answers)
         return await tell(self._config.alerts.values(), self.library, self._ambient, accounts=accounts, after_n=after_n)
-
-    def _attempted(self, answer: Answer, at_ns: int, error: object) -> None:
-        models_seen = None if error else len(answer.entries)
-        base_url = answer.account.base_url
-        self.library.attempted(answer.id, base_url, at_ns, models=models_seen, error=str(error))
 
 
 def _judged(answer: Answer, recorded: Collection[Model], allow: frozenset[Guard]) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -230,18 +231,23 @@ def _listing(
 
 
 @asynccontextmanager
-async def opened(clock: Clock, threads: Threads) -> AsyncIterator[Client]:
+async def opened(clock: Clock, threads: Threads, *, secure: bool = True) -> AsyncIterator[Client]:
     """A client with its connections.
+
+    Args:
+        clock: For deadlines and waits.
+        threads: For what blocks.
+        secure: Whether any address is an ``https`` one. Without the certificates, which take 50 ms, none can be asked.
 
     Raises:
         StoreError: If the HTTP library is not installed.
     """
-    http = await threads(_connect)
+    http = await threads(_connect, secure)
     async with http:
         yield Client(http, clock)
 
 
-def _connect() -> httpx2.AsyncClient:
+def _connect(secure: bool) -> httpx2.AsyncClient:
     """In a thread: it reads certificates."""
     try:
         import httpx2
@@ -252,6 +258,9 @@ def _connect() -> httpx2.AsyncClient:
         timeout=httpx2.Timeout(None),  # the deadline is one for everything
         limits=httpx2.Limits(max_connections=64),
         headers={"user-agent": "trueup"},
+        verify=True
+        if secure
+        else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # one that knows no certificate trusts nobody
     )
 
 

@@ -226,9 +226,9 @@ def openai_shaped(name: str, base_url: str) -> Provider:
 
 
 def at(value: object, path: str) -> Any:
-    """What stands at a path; None if there is nothing."""
+    """What stands at a path in a JSON value; None if there is nothing."""
     for name in path.split(".") if path else ():
-        value = value.get(name) if isinstance(value, Mapping) else None
+        value = value.get(name) if isinstance(value, dict) else None
     return value
 
 
