@@ -178,14 +178,17 @@ class Catalogue:
             settings = self._config.providers.get(provider.name, ProviderSettings())
             key, address = settings.api_key, settings.base_url
             configured = Configured(
-                address.url if address else "", None if key is None else key.reveal, settings.organization or ""
+                address.url if address else "",
+                None if key is None else key.reveal,
+                settings.organization or "",
+                provider.name in self._config.providers,
             )
             asked = provider.name in names
             one = account(provider, configured, self._env, asked=asked, production=production)
             if isinstance(one, Skipped):
                 skipped.append(one)
                 continue
-            if one.key and address is not None and not address.place.trusted():
+            if (one.key or one.credential) and address is not None and not address.place.trusted():
                 raise ConfigError(
                     f"{address.place.file} may not say where the key of {provider.name} is sent",
                     why="nobody has approved it as it is now: read it first",

@@ -120,8 +120,8 @@ def _value(value: Any, fact: Fact) -> Any:
     """A fact in our unit; None where the provider says nothing that can be understood."""
     if value is None or value == "":
         return None
-    if fact.has:
-        return fact.has in value if isinstance(value, list) else None
+    if fact.has or fact.ends:
+        return _picked(value, fact)
     match fact.unit:
         case "unix":
             return _date_of(value)
@@ -131,6 +131,13 @@ def _value(value: Any, fact: Fact) -> Any:
             return _price(value, DOLLARS_PER_MILLION[unit])
         case _:
             return value
+
+
+def _picked(value: Any, fact: Fact) -> Any:
+    if fact.has:
+        return fact.has in value if isinstance(value, list) else None
+    found = [part for key, part in value.items() if key.endswith(fact.ends)] if isinstance(value, dict) else []
+    return found[0] if len(found) == 1 else None
 
 
 def _date_of(seconds: Any) -> str | None:
