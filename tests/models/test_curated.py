@@ -13,7 +13,7 @@ import pytest
 from genai_prices.data import providers as priced
 from genai_prices.types import ClauseEquals, ConditionalPrice, ModelInfo, ModelPrice, StartDateConstraint, TieredPrices
 from tests.models.home import Models
-from tests.models.server import openai
+from tests.models.server import Reply, openai
 
 from trueup.cli.models.packages import age
 from trueup.stores.catalogue.library import DataPackage
@@ -238,3 +238,14 @@ def test_the_counts_of_a_provider_that_is_configured_no_more_are_shown(models: M
     models("sync", "models")
     models.configure("")
     assert "mine: fresh" in models("models", "stats").stdout
+
+
+def test_an_outage_changes_nothing_but_the_attempt(models: Models) -> None:
+    models.configure(ENRICH)
+    models.has("openai", "/v1")
+    models.server.says("/v1/models", openai(["gpt-4o"]))
+    models("sync", "models")
+    before = models.dump("models", "versions", "changes", "packages")
+    models.server.says("/v1/models", Reply({"error": {"message": "gone"}}, 404))
+    models("sync", "models", "--force", code=1)
+    assert models.dump("models", "versions", "changes", "packages") == before

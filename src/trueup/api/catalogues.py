@@ -289,7 +289,8 @@ class Catalogue:
             models_seen = None if error else len(answer.entries)
             attempts.append(Attempt(answer.id, answer.account.base_url, models_seen, error))
         if attempts:
-            await self._ambient.threads(self.library.attempted, attempts, survey.packages, survey.at_ns)
+            told = survey.packages if survey.answered else ()
+            await self._ambient.threads(self.library.attempted, attempts, told, survey.at_ns)
 
     async def last_change(self) -> int:
         """The number of the latest change in the log."""
