@@ -109,6 +109,12 @@ def test_what_is_there_for_a_whole_cloud_is_used_only_if_its_models_are_wanted()
         assert one.base_url == "https://bedrock.eu-west-1.amazonaws.com"
 
 
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+def test_what_cannot_go_into_a_request_is_named_and_not_repeated(name: str) -> None:
+    why = f"{name} holds characters that no credential has"
+    assert found("bedrock", AWS | {name: "k\ney\udc80"}) == Skipped("bedrock", why)
+
+
 def test_without_any_credential_all_ways_are_named() -> None:
     ways = "AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION"
     why = f"no credentials: set {ways}"

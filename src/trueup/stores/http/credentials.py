@@ -10,7 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -100,7 +100,9 @@ class Aws:
         """As `Credential`."""
         parts = urlsplit(url)
         stamp = now.strftime("%Y%m%dT%H%M%SZ")
-        host = parts.netloc.removesuffix({"https": ":443", "http": ":80"}[parts.scheme])
+        host = (
+            parts.netloc.rpartition("@")[2].lower().removesuffix({"https": ":443", "http": ":80"}.get(parts.scheme, ""))
+        )
         headers = {"host": host, "x-amz-date": stamp}
         if self.session_token:
             headers["x-amz-security-token"] = self.session_token
@@ -145,11 +147,11 @@ def _aws_account(access_key: str) -> str:
 
 
 def _aws(env: Mapping[str, str], service: str) -> Aws | None:
-    region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or ""
-    access, secret = env.get("AWS_ACCESS_KEY_ID", ""), env.get("AWS_SECRET_ACCESS_KEY", "")
-    if not (access and secret and region):
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION")
+    access, secret, session, region, other = _values(env, names)
+    if not (access and secret and (region or other)):
         return None
-    return Aws(access, secret, env.get("AWS_SESSION_TOKEN", ""), region, service)
+    return Aws(access, secret, session, region or other, service)
 
 
 # -- tokens ------------------------------------------------------------------------------------------------------
@@ -196,11 +198,11 @@ class Entra:
 
 
 def _entra(env: Mapping[str, str], _: str) -> Entra | None:
-    names = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
-    tenant, client, secret = (env.get(name, "") for name in names)
+    names = ("AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_AUTHORITY_HOST")
+    tenant, client, secret, authority = _values(env, names)
     if not (tenant and client and secret):
         return None
-    return Entra(tenant, client, secret, env.get("AZURE_AUTHORITY_HOST") or AZURE_AUTHORITY)
+    return Entra(tenant, client, secret, authority or AZURE_AUTHORITY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +309,19 @@ NEEDED = {
     "google": "GOOGLE_APPLICATION_CREDENTIALS",
 }
 """The environment variables that each kind is found in."""
+
+
+def _values(env: Mapping[str, str], names: Sequence[str]) -> list[str]:
+    """The values of variables; empty: not set.
+
+    Raises:
+        Unusable: If one holds what cannot go into a request.
+    """
+    values = [env.get(name, "").strip() for name in names]
+    for name, value in zip(names, values, strict=True):
+        if not (value.isascii() and value.isprintable()):
+            raise Unusable(f"{name} holds characters that no credential has")
+    return values
 
 
 def find(kind: str, env: Mapping[str, str], service: str) -> Credential | None:
