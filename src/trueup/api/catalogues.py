@@ -24,6 +24,7 @@ from trueup.engine.ambient import Ambient
 from trueup.engine.groups import ungrouped
 from trueup.engine.job import Audit, Job
 from trueup.engine.state import State
+from trueup.engine.streams import few_collections
 from trueup.protocols import Opening, Store
 from trueup.stores.catalogue import CatalogueStore, LastListing, key_of, parts_of
 from trueup.stores.catalogue.changes import ACTIVE
@@ -251,7 +252,7 @@ class Catalogue:
                 known = await threads(packages, self._config.enrich, today)
 
         secure = any(one.base_url.startswith("https:") for one in due)
-        with ungrouped(TrueupError):
+        with few_collections(), ungrouped(TrueupError):
             async with (
                 opened(self._ambient.clock, threads, secure=secure) as client,
                 anyio.create_task_group() as tasks,
