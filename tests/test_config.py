@@ -867,7 +867,7 @@ def test_the_schema_knows_exactly_the_settings(world: World) -> None:
         "default": "manual",
         "description": settings.FOLDER["conflict"].doc,
     }
-    assert set(schema["properties"]) == {"targets", "buckets", "datasets", "providers", "alerts", "profiles"}
+    assert set(schema["properties"]) == {"targets", "buckets", "datasets", "providers", "alerts", "models", "profiles"}
     assert json.loads(json.dumps(schema)) == config.schema()
 
 

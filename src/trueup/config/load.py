@@ -18,6 +18,7 @@ from trueup.config.settings import (
     ALERT,
     BUCKET,
     CACHES,
+    CATALOGUE,
     DATASET,
     DATASETS,
     ENVIRONMENTS,
@@ -29,6 +30,7 @@ from trueup.config.settings import (
     PROVIDER,
     SETTINGS,
     STATIC,
+    TABLES,
     TEMPLATES,
     Setting,
 )
@@ -39,6 +41,7 @@ from trueup.core.strategy import Policy
 from trueup.targets import Reload, Settings, Spec, Static, Templates, caches, environments, policies
 from trueup.targets.datasets import Layout
 from trueup.targets.folders import KIND, Folders, Nature, Selection, Tuning
+from trueup.targets.models import Source as DataSource
 
 APP = "trueup"
 PERSONAL = "config.toml"
@@ -100,6 +103,8 @@ class Config:
     buckets: Mapping[str, Bucket] = field(default_factory=lambda: MappingProxyType({}))
     providers: Mapping[str, ProviderSettings] = field(default_factory=lambda: MappingProxyType({}))
     alerts: Mapping[str, Alert] = field(default_factory=lambda: MappingProxyType({}))
+    enrich: tuple[DataSource, ...] = ()
+    """Data packages that tell more of models than their providers, by precedence."""
     settings: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     """Every setting in effect by its dotted name, as JSON types; secrets as how they are got."""
     origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}))
@@ -168,6 +173,7 @@ def load(
     targets = _targets(values, buckets, layout, problems)
     providers = {name: ProviderSettings(**found) for name, found in _tables(values, "providers", problems)}
     alerts = {name: Alert(name, **found) for name, found in _tables(values, "alerts", problems)}
+    enrich = values.get((CATALOGUE, "enrich"))
     refuse(problems)
     listed = _listed(values)
     head = {"state_dir": (str(directory), state_origin), "profile": (chosen, chosen_origin)}
@@ -181,6 +187,7 @@ def load(
         buckets=MappingProxyType(buckets),
         providers=MappingProxyType(providers),
         alerts=MappingProxyType(alerts),
+        enrich=() if enrich is None else enrich.value,
         settings=MappingProxyType(
             {name: value for name, (value, _) in head.items()}
             | {dotted(path): plain(found.value) for path, found in listed}
@@ -281,7 +288,7 @@ def _check_profiles(layers: list[Layer], problems: list[Problem]) -> None:
     for layer in layers:
         for name, values in layer.profiles.items():
             for path, found in values.items():
-                if path[0] == DATASETS:
+                if path[0] in TABLES:
                     continue
                 whole = path[0] in ("providers", "alerts") or (*path, "kind") in values or (*path, "url") in values
                 if len(path) == 2 and path not in base and not whole:
@@ -330,10 +337,10 @@ def _said(setting: Setting, value: object, outside: Place, origin: Origin, probl
 def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
     """Add what environment and flags say, and the defaults."""
     default = Origin(Source.DEFAULT)
-    if (DATASETS,) in values:
-        for name, setting in LAYOUT.items():
+    for table in (table for table in TABLES if (table,) in values):
+        for name, setting in TABLES[table].items():
             if not setting.required:
-                values.setdefault((DATASETS, name), Found(setting.default, default))
+                values.setdefault((table, name), Found(setting.default, default))
     for path in [path for path in values if _is_named(path)]:
         kind = values.get((*path, "kind"))
         settings = SECTIONS.get(path[0]) or KINDS.get(str(kind.value) if kind else KIND, {})
@@ -346,10 +353,10 @@ def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
 
 def _listed(values: Values) -> list[tuple[tuple[str, ...], Found]]:
     """All settings, table by table, in the order in which they are documented."""
-    known = [name for settings in (*KINDS.values(), *SECTIONS.values(), LAYOUT) for name in settings]
+    known = [name for settings in (*KINDS.values(), *SECTIONS.values(), *TABLES.values()) for name in settings]
     order = {name: number for number, name in enumerate(dict.fromkeys(["kind", *known]))}
     tables: dict[tuple[str, ...], int] = {
-        path: number for number, path in enumerate(path for path in values if path == (DATASETS,) or _is_named(path))
+        path: number for number, path in enumerate(path for path in values if len(path) == 1 or _is_named(path))
     }
     settings = [item for item in values.items() if item[0] not in tables]
     return sorted(settings, key=lambda item: (tables[item[0][:-1]], order[item[0][-1]]))
@@ -357,7 +364,7 @@ def _listed(values: Values) -> list[tuple[tuple[str, ...], Found]]:
 
 def _is_named(path: tuple[str, ...]) -> bool:
     """Whether it is that of one target or one bucket."""
-    return len(path) == 2 and path[0] != DATASETS
+    return len(path) == 2 and path[0] not in TABLES
 
 
 def _buckets(values: Values, problems: list[Problem]) -> dict[str, Bucket]:

@@ -10,7 +10,7 @@ from trueup.config import values
 from trueup.config.values import Form
 from trueup.core.check import Limits
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
-from trueup.targets import caches, datasets, environments, folders, policies, static, templates
+from trueup.targets import caches, datasets, environments, folders, models, policies, static, templates
 from trueup.targets import settings as settings_kind
 
 NAME = re.compile(r"\w[\w.@-]*")
@@ -147,10 +147,19 @@ LAYOUT: Mapping[str, Setting] = {
     ),
     "max_delete": Setting(values.LIMITS, "A run that would delete more is refused.", Limits()),
 }
-"""The table `[datasets]`: where the datasets of all actors are."""
+"""Where the datasets of all actors are."""
 
-DATASETS = "datasets"
-"""The name of that table."""
+MODELS: Mapping[str, Setting] = {
+    "enrich": Setting(
+        values.several(models.Source),
+        "Data packages that tell prices and sizes which a provider does not list; the first that knows one counts.",
+        (),
+    ),
+}
+
+DATASETS, CATALOGUE = "datasets", "models"
+TABLES: Mapping[str, Mapping[str, Setting]] = {DATASETS: LAYOUT, CATALOGUE: MODELS}
+"""The settings of tables that there are once, and that have no name of their own."""
 
 _CHECK = Setting(values.SWITCH, "Whether files that are not valid are held back, on either side.", default=True)
 _RELOAD = settings_kind.Reload()
