@@ -9,6 +9,7 @@ rows into it.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             for room in bench.folder.iterdir():
                 shutil.rmtree(room)
             if options.record and not options.quick:
-                when = f"Measured by `run.py {name} --repeats {repeats}`: {machine[0].partition(': ')[2]}."
+                nice = f", nice {os.nice(0)}" if os.nice(0) else ""
+                when = f"Measured by `run.py {name} --repeats {repeats}`: {machine[0].partition(': ')[2]}{nice}."
                 RESULTS.write_text(replaced(RESULTS.read_text(), results[-1], when))
             print("\n" + "\n".join([*section(results[-1]), "", *_goals(results[-1].goals)]), flush=True)
     if not options.rows and not options.quick:
