@@ -12,6 +12,7 @@ DOCUMENTS = (
     "docs/agents-remote.md",
     "docs/caches.md",
     "docs/python.md",
+    "docs/web.md",
     "docs/write-a-store.md",
     "docs/write-a-kind.md",
 )

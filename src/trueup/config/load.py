@@ -18,23 +18,30 @@ from trueup.config.settings import (
     ALERT,
     BUCKET,
     CACHES,
+    CATALOGUE,
     DATASET,
     DATASETS,
     ENVIRONMENTS,
+    FILES,
     FOLDER,
     KINDS,
     LAYOUT,
     POLICIES,
     PROVIDER,
+    SETTINGS,
+    STATIC,
+    TABLES,
+    TEMPLATES,
     Setting,
 )
 from trueup.config.values import BUCKET as BUCKET_SCHEME
 from trueup.config.values import Address, Delivery, Wrong, plain
 from trueup.core.errors import UsageError
 from trueup.core.strategy import Policy
-from trueup.targets import Spec, caches, environments, policies
+from trueup.targets import Reload, Settings, Spec, Static, Templates, caches, environments, policies
 from trueup.targets.datasets import Layout
-from trueup.targets.folders import KIND, Folders, Selection, Tuning
+from trueup.targets.folders import KIND, Folders, Nature, Selection, Tuning
+from trueup.targets.models import Source as DataSource
 
 APP = "trueup"
 PERSONAL = "config.toml"
@@ -96,6 +103,8 @@ class Config:
     buckets: Mapping[str, Bucket] = field(default_factory=lambda: MappingProxyType({}))
     providers: Mapping[str, ProviderSettings] = field(default_factory=lambda: MappingProxyType({}))
     alerts: Mapping[str, Alert] = field(default_factory=lambda: MappingProxyType({}))
+    enrich: tuple[DataSource, ...] = ()
+    """Data packages that tell more of models than their providers, by precedence."""
     settings: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     """Every setting in effect by its dotted name, as JSON types; secrets as how they are got."""
     origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}))
@@ -164,6 +173,7 @@ def load(
     targets = _targets(values, buckets, layout, problems)
     providers = {name: ProviderSettings(**found) for name, found in _tables(values, "providers", problems)}
     alerts = {name: Alert(name, **found) for name, found in _tables(values, "alerts", problems)}
+    enrich = values.get((CATALOGUE, "enrich"))
     refuse(problems)
     listed = _listed(values)
     head = {"state_dir": (str(directory), state_origin), "profile": (chosen, chosen_origin)}
@@ -177,6 +187,7 @@ def load(
         buckets=MappingProxyType(buckets),
         providers=MappingProxyType(providers),
         alerts=MappingProxyType(alerts),
+        enrich=() if enrich is None else enrich.value,
         settings=MappingProxyType(
             {name: value for name, (value, _) in head.items()}
             | {dotted(path): plain(found.value) for path, found in listed}
@@ -277,7 +288,7 @@ def _check_profiles(layers: list[Layer], problems: list[Problem]) -> None:
     for layer in layers:
         for name, values in layer.profiles.items():
             for path, found in values.items():
-                if path[0] == DATASETS:
+                if path[0] in TABLES:
                     continue
                 whole = path[0] in ("providers", "alerts") or (*path, "kind") in values or (*path, "url") in values
                 if len(path) == 2 and path not in base and not whole:
@@ -326,15 +337,15 @@ def _said(setting: Setting, value: object, outside: Place, origin: Origin, probl
 def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
     """Add what environment and flags say, and the defaults."""
     default = Origin(Source.DEFAULT)
-    if (DATASETS,) in values:
-        for name, setting in LAYOUT.items():
+    for table in (table for table in TABLES if (table,) in values):
+        for name, setting in TABLES[table].items():
             if not setting.required:
-                values.setdefault((DATASETS, name), Found(setting.default, default))
+                values.setdefault((table, name), Found(setting.default, default))
     for path in [path for path in values if _is_named(path)]:
         kind = values.get((*path, "kind"))
         settings = SECTIONS.get(path[0]) or KINDS.get(str(kind.value) if kind else KIND, {})
         for name, setting in settings.items():
-            if path[0] == "targets" and name in overrides and settings is FOLDER:
+            if path[0] == "targets" and name in overrides and settings in FILES.values():
                 values[*path, name] = overrides[name]
             elif not setting.required:
                 values.setdefault((*path, name), Found(setting.default, default))
@@ -342,10 +353,10 @@ def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
 
 def _listed(values: Values) -> list[tuple[tuple[str, ...], Found]]:
     """All settings, table by table, in the order in which they are documented."""
-    known = [name for settings in (*KINDS.values(), *SECTIONS.values(), LAYOUT) for name in settings]
+    known = [name for settings in (*KINDS.values(), *SECTIONS.values(), *TABLES.values()) for name in settings]
     order = {name: number for number, name in enumerate(dict.fromkeys(["kind", *known]))}
     tables: dict[tuple[str, ...], int] = {
-        path: number for number, path in enumerate(path for path in values if path == (DATASETS,) or _is_named(path))
+        path: number for number, path in enumerate(path for path in values if len(path) == 1 or _is_named(path))
     }
     settings = [item for item in values.items() if item[0] not in tables]
     return sorted(settings, key=lambda item: (tables[item[0][:-1]], order[item[0][-1]]))
@@ -353,7 +364,7 @@ def _listed(values: Values) -> list[tuple[tuple[str, ...], Found]]:
 
 def _is_named(path: tuple[str, ...]) -> bool:
     """Whether it is that of one target or one bucket."""
-    return len(path) == 2 and path[0] != DATASETS
+    return len(path) == 2 and path[0] not in TABLES
 
 
 def _buckets(values: Values, problems: list[Problem]) -> dict[str, Bucket]:
@@ -411,7 +422,19 @@ def _targets(
             problems.append(Problem(values[path].origin, what, "it says where datasets are"))
         elif settings is not None and (layout is not None or table is not DATASET):
             targets[name] = _target(name, table, settings, layout, values[path].origin, problems)
+    _check_caches(values, targets, problems)
     return targets
+
+
+def _check_caches(values: Values, targets: Mapping[str, Spec], problems: list[Problem]) -> None:
+    """What templates name as their caches must be some."""
+    known = [name for name, spec in targets.items() if isinstance(spec, caches.Caches)]
+    for name, spec in targets.items():
+        for cache in spec.nature.caches if isinstance(spec, Folders) and isinstance(spec.nature, Templates) else ():
+            if cache not in known:
+                found = values["targets", name, "cache"]
+                what = f"{dotted(('targets', name, 'cache'))} names {shown(cache)}, which is no target of kind cache"
+                problems.append(Problem(found.origin, what, nearest(cache, known)))
 
 
 def _refuse_foreign(
@@ -441,7 +464,41 @@ def _target(
         return environments.Environments(name, **settings)
     if table is CACHES:
         return _caches(name, settings)
-    return _folders(name, settings, origin, problems)
+    return _folders(name, settings, origin, problems, _nature(table, settings))
+
+
+def _nature(table: Mapping[str, Setting], settings: Mapping[str, Any]) -> Nature | None:
+    if table is TEMPLATES:
+        return Templates(
+            settings["check"],
+            settings["extensions"],
+            settings["delimiters"],
+            bytecode=settings["bytecode"],
+            caches=settings["cache"],
+            warm=settings["warm"],
+        )
+    if table is SETTINGS:
+        return Settings(settings["check"], settings["schemas"], _reload(settings))
+    if table is STATIC:
+        return Static(settings["types"], settings["cache_control"], settings["uncached"])
+    return None
+
+
+def _reload(settings: Mapping[str, Any]) -> Reload:
+    pidfile: Approved | None = settings["reload_pidfile"]
+    url: Approved | None = settings["reload_url"]
+
+    def permit() -> None:
+        for said in (pidfile, url):
+            if said is not None:
+                said.reveal()
+
+    return Reload(
+        settings["reload_signal"],
+        "" if pidfile is None else pidfile.said[0],
+        "" if url is None else url.said[0],
+        permit=permit,
+    )
 
 
 def _caches(name: str, settings: Mapping[str, Any]) -> caches.Caches:
@@ -500,7 +557,9 @@ def _resolved(
     return f"{buckets[name].url.rstrip('/')}/{rest}" if rest else buckets[name].url
 
 
-def _folders(name: str, settings: Mapping[str, Any], origin: Origin, problems: list[Problem]) -> Folders:
+def _folders(
+    name: str, settings: Mapping[str, Any], origin: Origin, problems: list[Problem], nature: Nature | None
+) -> Folders:
     smallest, largest = settings["min_size"], settings["max_size"]
     if smallest is not None and largest is not None and smallest > largest:
         what = f"{dotted(('targets', name))} selects nothing"
@@ -520,4 +579,6 @@ def _folders(name: str, settings: Mapping[str, Any], origin: Origin, problems: l
             settings["bandwidth"],
         ),
         trash=settings["trash"],
+        retention_seconds=settings["retention"],
+        nature=nature,
     )

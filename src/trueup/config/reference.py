@@ -9,9 +9,11 @@ from trueup.config import values
 from trueup.config.settings import (
     ALERT,
     BUCKET,
+    CATALOGUE,
     DATASETS,
     KINDS,
     LAYOUT,
+    MODELS,
     NAME,
     PROVIDER,
     RESERVED,
@@ -40,6 +42,7 @@ def schema() -> dict[str, Any]:
             "additionalProperties": {"anyOf": [BUCKET["url"].form.schema, {"$ref": "#/$defs/bucket"}]},
         },
         DATASETS: _object(_properties(LAYOUT)) | {"description": "Where the datasets of all actors are."},
+        CATALOGUE: _object(_properties(MODELS)) | {"description": "The catalogue of AI models."},
         "providers": {
             "type": "object",
             "description": "Services that list AI models, by name.",
@@ -79,6 +82,7 @@ def _reference() -> Iterator[str]:
         ("Datasets", LAYOUT),
         ("Providers", PROVIDER),
         ("Alerts", ALERT),
+        ("The catalogue of AI models", MODELS),
     ]:
         yield from (f"### {title}", "", "| setting | must be | default | |", "|---|---|---|---|")
         for name, setting in settings.items():
