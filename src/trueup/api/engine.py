@@ -222,6 +222,7 @@ class Engine:
         select: Select | None = None,
         allow: Iterable[Guard] = (),
         skip_stale: bool = False,
+        confirm: Confirm = yes,
         command: str = "",
     ) -> Report:
         """Carry out a plan that was made before.
@@ -231,6 +232,7 @@ class Engine:
             select: Which of its changes are wanted.
             allow: Guards that let this one run pass.
             skip_stale: Apply what still matches, report the rest as changed.
+            confirm: Is shown what will be carried out, when all checks are passed; False ends it with nothing done.
             command: What a person typed, for the history.
 
         Raises:
@@ -238,7 +240,7 @@ class Engine:
             PlanRefused: If a guard stops the plan.
         """
         job = replace(await self._planned_job(plan, allow), select=select, command=command)
-        return await apply(plan, job, skip_stale=skip_stale)
+        return await apply(plan, job, skip_stale=skip_stale, confirm=confirm)
 
     async def undo(
         self, run_name: str, *, confirm: Confirm = yes, allow: Iterable[Guard] = (), command: str = ""
