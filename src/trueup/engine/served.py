@@ -292,14 +292,19 @@ class Ledger:
             found, whose, digest, made_ns, summary, selection = row
             return SavedPlan(found, whose, digest, made_ns, json.loads(summary), json.loads(selection))
 
+    def header(self, plan_id: str) -> Plan:
+        """A plan without its items; it must be there."""
+        with self._state.reading() as connection:
+            (header,) = connection.execute("SELECT header FROM served_plans WHERE id = ?", (plan_id,)).fetchone()
+        plan: Plan = codec.decode(Plan, json.loads(header), "plan")
+        return plan
+
     def plan(self, plan_id: str) -> Plan:
         """The whole plan; it must be there."""
         with self._state.reading() as connection:
-            (header,) = connection.execute("SELECT header FROM served_plans WHERE id = ?", (plan_id,)).fetchone()
             rows = connection.execute("SELECT item FROM served_items WHERE plan = ? ORDER BY n", (plan_id,)).fetchall()
         items = tuple(codec.decode(Item, json.loads(text), "item") for (text,) in rows)
-        plan: Plan = codec.decode(Plan, json.loads(header), "plan")
-        return replace(plan, items=items)
+        return replace(self.header(plan_id), items=items)
 
     def rows(self, plan_id: str) -> list[Row]:
         """All items of a plan in its order, without their documents."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
 
+from trueup.web.pages import history, login, plans, runs, targets
+from trueup.web.pages.frame import FOLDER, Frame
 from trueup.web.service import Service
 
 
 def mount(app: FastAPI, service: Service) -> None:
     """Add the pages. What they need of the server hangs on `service`; `app.state.service` is the same."""
-    from trueup.web.pages import login
-
-    login.mount(app, service)
+    app.state.frame = Frame(service)
+    app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
+    for module in (login, targets, plans, runs, history):
+        app.include_router(module.router)

@@ -2,65 +2,66 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs
-
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from trueup.engine.tokens import SESSION_SECONDS
+from trueup.web.pages.frame import form_of, frame_of, pages, to
 from trueup.web.problems import Problem
+from trueup.web.routes.common import Serving
 from trueup.web.service import Service
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Log in - trueup</title>
-<main>
-<h1>Log in</h1>
-<p>Open the link that <code>trueup serve</code> or <code>trueup token login</code> printed, or give a token.</p>
-<form method="post" action="/login">
-<p><label>Token <input type="password" name="token" required autocomplete="off"></label> <button>Log in</button></p>
-</form>
-</main>
-</html>
-"""
+MOST_LETTERS = 500
+"""Of a code or a token."""
+
+router: APIRouter = pages()
 
 
-def mount(app: FastAPI, service: Service) -> None:
-    """Add ``/login`` and ``/logout``."""
+@router.get("/login")
+async def login(request: Request, service: Serving, code: str = "") -> Response:
+    """Log in by a link, or show the form."""
+    return await _opened(request, service, code) if code else _form(request)
 
-    @app.get("/login", include_in_schema=False)
-    async def login(request: Request, code: str = "") -> Response:
-        if not code:
-            return HTMLResponse(_PAGE)
-        return await _opened(request, code)
 
-    @app.post("/login", include_in_schema=False)
-    async def login_with_token(request: Request) -> Response:
-        fields = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=10)
-        return await _opened(request, fields.get("token", [""])[0])
+@router.post("/login")
+async def login_with_token(request: Request, service: Serving) -> Response:
+    """Log in with a token."""
+    return await _opened(request, service, (await form_of(request)).one("token"))
 
-    @app.post("/logout", include_in_schema=False)
-    async def logout(request: Request) -> Response:
-        await service.access.logout(await service.access.principal(request))
-        answer = RedirectResponse("/login", 303)
-        answer.delete_cookie(service.options.cookie, path="/")
-        return answer
 
-    async def _opened(request: Request, secret: str) -> Response:
-        if len(secret) > 500:
+@router.post("/logout")
+async def logout(request: Request, service: Serving) -> Response:
+    """End the session."""
+    await service.access.logout(await service.access.principal(request))
+    answer = to("/login")
+    answer.delete_cookie(service.options.cookie, path="/")
+    return answer
+
+
+async def _opened(request: Request, service: Service, secret: str) -> Response:
+    try:
+        if len(secret) > MOST_LETTERS:
             raise Problem(401, "TU-AUTH", "this is no token")
         session = await service.access.login(request, secret)
-        answer = RedirectResponse("/", 303)
-        answer.set_cookie(
-            service.options.cookie,
-            session,
-            max_age=SESSION_SECONDS,
-            path="/",
-            httponly=True,
-            samesite="strict",
-            secure=service.options.behind_proxy,
-        )
-        return answer
+    except Problem as problem:
+        return _form(request, problem)
+    answer = to("/")
+    answer.set_cookie(
+        service.options.cookie,
+        session,
+        max_age=SESSION_SECONDS,
+        path="/",
+        httponly=True,
+        samesite="strict",
+        secure=service.options.behind_proxy,
+    )
+    return answer
+
+
+def _form(request: Request, problem: Problem | None = None) -> Response:
+    """The form, and why the last try failed."""
+    status = problem.status if problem is not None else 200
+    answer = frame_of(request).page(request, "login.html", status=status, problem=problem and problem.document)
+    if problem is not None:
+        answer.headers.update(problem.headers)
+    return answer
