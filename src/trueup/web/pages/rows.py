@@ -84,7 +84,7 @@ def cell(shown: Shown, ancestor: Ancestor | None) -> Cell:
     """What a side showed, against what was agreed."""
     match shown:
         case None:
-            return Cell("-", "not there", style="absent")
+            return Cell("-", whole="not there", style="absent")
         case Unknown():
             return Cell("unknown", whole=printable(shown.why), sign="?", style="magenta")
         case Damaged():

@@ -38,6 +38,7 @@ MOST_EVENTS = 5000
 
 Word = Annotated[str, Query(max_length=4096)]
 Offset = Annotated[int, Query(ge=0, lt=2**53)]
+Told = Annotated[str, Query(max_length=100, description="id of a run that has just ended here")]
 
 router: APIRouter = pages()
 
@@ -81,7 +82,7 @@ async def show_one(
     q: Word = "",
     show: Word = "",
     offset: Offset = 0,
-    told: Annotated[str, Query(max_length=100)] = "",
+    told: Told = "",
 ) -> Response:
     """A target, with the plan that was made last."""
     context = await around(service, target, who, told=told)
@@ -140,7 +141,7 @@ async def around(service: Service, target: Named, who: Principal, *, told: str =
         "busy": busy,
         **(await progress(service, busy) if busy is not None else {}),
         "last": last,
-        "told": run if run is not None and run.target == target.id else None,
+        "told": run if run is not None and run.target == target.id and run.state not in ACTIVE else None,
     }
 
 

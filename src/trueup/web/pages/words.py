@@ -131,6 +131,11 @@ def items(number: int) -> str:
     return count(number, "item")
 
 
+def versions(number: int) -> str:
+    """``1 version``, ``2 versions``."""
+    return count(number, "version")
+
+
 _TALLIED: Sequence[tuple[str, str, Mark]] = (
     ("remote", "put", UPLOAD),
     ("local", "put", DOWNLOAD),

@@ -67,7 +67,7 @@ export function enliven(root) {
 /** After a run: the same page, as it is now, without losing the place; the result gets the focus. */
 async function refreshed(run) {
   const address = new URL(location.href);
-  if (document.querySelector("main [data-tells]")) address.searchParams.set("told", run);
+  address.searchParams.set("told", run);
   const answer = await fetch(address);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const fresh = page.querySelector("main");
