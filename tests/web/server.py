@@ -54,6 +54,8 @@ class Served:
     state: Path
     sites: Iterator[Site] = field(default_factory=lambda: iter(()))
     arguments: Sequence[str] = ()
+    program: Sequence[str] = ("-m", "trueup")
+    """What Python runs."""
     address: str = ""
     link: str = ""
     process: subprocess.Popen[str] | None = None
@@ -61,7 +63,7 @@ class Served:
 
     def start(self, *more: str, port: int = 0) -> Served:
         """Start it, and wait until it says that it serves."""
-        command = [sys.executable, "-m", "trueup", "serve", "--port", str(port), "--output", "jsonl"]
+        command = [sys.executable, *self.program, "serve", "--port", str(port), "--output", "jsonl"]
         self.process = subprocess.Popen(
             [*command, *self.arguments, *more],
             cwd=self.path,
@@ -124,9 +126,9 @@ class Served:
         return client
 
     def browser(self) -> Client:
-        """A client that has logged in by a new link, and sends what browsers send."""
+        """A client that has logged in, and sends what browsers send."""
         client = self.bare()
-        assert client.get(self.trueup("token", "login", "--port", str(self.port)).strip()).status_code == 303
+        assert client.post("/login", data={"token": self.own_token}).status_code == 303
         client.headers["sec-fetch-site"] = "same-origin"
         return client
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator
-from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field
-from starlette.responses import StreamingResponse
 
 from trueup.engine.served import Stage
 from trueup.engine.tokens import Scope
@@ -17,11 +13,8 @@ from trueup.web.asked import Action, Allowed, Asked, Strict
 from trueup.web.documents import ERRORS, Run, RunList
 from trueup.web.problems import Problem
 from trueup.web.routes.common import Chosen, Limit, OfRun, Reader, Serving, Syncer, shown
-from trueup.web.service import Service
+from trueup.web.streaming import EventStream
 from trueup.web.targets import find
-
-MOST_STREAMS = 200
-"""Event streams at once, of all clients together."""
 
 router = APIRouter(tags=["runs"], responses=ERRORS)
 
@@ -99,7 +92,7 @@ async def undo(who: Syncer, service: Serving, run: OfRun, response: Response, bo
 
 @router.get(
     "/runs/{run_id}/events",
-    response_class=StreamingResponse,
+    response_class=EventStream,
     responses={
         200: {"description": "Events: `state`, `progress`, `failure`", "content": {"text/event-stream": {}}},
         204: {"description": "The run has ended, and all of it was heard"},
@@ -118,20 +111,4 @@ async def stream(
         begin = min(int(last_event_id), 2**53)
     if run.ended and not await service.threads(lambda: service.ledger.events(run.id, after=begin, limit=1)):
         return Response(status_code=204)
-    if service.streams >= MOST_STREAMS:
-        raise Problem(429, "TU-LIMIT", "too many event streams are open", headers={"Retry-After": "5"})
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-    return StreamingResponse(_written(service, run.id, begin), media_type="text/event-stream", headers=headers)
-
-
-async def _written(service: Service, run_id: str, after: int) -> AsyncIterator[bytes]:
-    service.streams += 1
-    try:
-        async with aclosing(service.board.listen(run_id, after)) as events:  # type: ignore[type-var]  # a generator
-            async for event in events:
-                if event is None:
-                    yield b": alive\n\n"
-                else:
-                    yield f"id: {event.n}\nevent: {event.kind}\ndata: {json.dumps(event.data)}\n\n".encode()
-    finally:
-        service.streams -= 1
+    return EventStream(service, run.id, begin)
