@@ -141,7 +141,7 @@ def _version(side: str, item: Item) -> Version:
     content = seen.content
     facts = [
         ("Size", f"{size(content.size)} ({content.size:,} bytes)"),
-        ("Hash", str(content.fingerprint or "not known: see what follows")),
+        ("Hash", str(content.fingerprint or "not known")),
         ("Changed", f"{moment(seen.modified_ns)} server's time" if seen.modified_ns else "-"),
     ]
     return Version(title, side, facts, seen.token)

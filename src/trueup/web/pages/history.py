@@ -44,7 +44,9 @@ async def show_one(request: Request, who: Reader, service: Serving, run_id: Id) 
     run = (await rest.show_history(who, service, run_id)).run  # looks for exactly this id
     async with service.engine() as engine:
         record = await engine.record(run_id)
-    named = next((one for one in await service.threads(everything, service.config) if one.spec.name == run.target_name), None)
+    named = next(
+        (one for one in await service.threads(everything, service.config) if one.spec.name == run.target_name), None
+    )
     return frame_of(request).page(
         request,
         "history_run.html",

@@ -48,8 +48,7 @@ def shrunk(data: bytes, edge: int) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `MOST_PIXELS` is lower
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise Unshowable(f"{image.width} x {image.height} are too many pixels")
+                _refuse_large(image)
                 image.draft("RGB", (edge, edge))
                 small = ImageOps.exif_transpose(image.convert("RGBA" if "A" in image.getbands() else "RGB"))
                 small.thumbnail((edge, edge))
@@ -60,6 +59,12 @@ def shrunk(data: bytes, edge: int) -> bytes:
         raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise Unshowable("it cannot be decoded") from error
+
+
+def _refuse_large(image: Image.Image) -> None:
+    """By what its head says; nothing is decoded yet."""
+    if image.width * image.height > MOST_PIXELS:
+        raise Unshowable(f"{image.width} x {image.height} are too many pixels")
 
 
 @router.get("/targets/{target_id}/picture")
@@ -89,7 +94,7 @@ async def picture(
 
 def _one_of_few() -> anyio.CapacityLimiter:
     """Made when the event loop is there."""
-    global _decoding  # noqa: PLW0603  # one for the process
+    global _decoding  # one for the process
     if _decoding is None:
         _decoding = anyio.CapacityLimiter(AT_ONCE)
     return _decoding

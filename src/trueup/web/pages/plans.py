@@ -10,7 +10,7 @@ from trueup.core import codec
 from trueup.core.check import Guard
 from trueup.web.access import Principal
 from trueup.web.asked import Base
-from trueup.web.pages.frame import Form, Frame, form_of, frame_of, pages, to
+from trueup.web.pages.frame import Form, form_of, frame_of, pages, to
 from trueup.web.pages.plan_view import Wanted, begun_at, keep, ticked, view
 from trueup.web.pages.targets import Offset, Word, around, begun
 from trueup.web.problems import Problem

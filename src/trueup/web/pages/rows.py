@@ -6,12 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trueup.core.model import Ancestor, Content, Damaged, Entry, Fingerprint, Kind, Recorded, Shown, Side, Unknown
-from trueup.core.plan import Item, Plan
+from trueup.core.plan import Item, Plan, Step
+from trueup.core.reconcile import Reason
 from trueup.core.table import Standing, Verb
 from trueup.render.names import moment, printable, size
-from trueup.render.plans import WITHIN, item_mark
-from trueup.render.wording import Mark, principals, reason_text
+from trueup.render.wording import (
+    CREATE,
+    DELETE,
+    FORGET,
+    MOVE,
+    SAME,
+    UPDATE,
+    Mark,
+    forgets,
+    idle_mark,
+    principals,
+    reason_text,
+    step_mark,
+)
 
+WITHIN = frozenset({CREATE, UPDATE, DELETE, MOVE})
+"""Marks that do not say which side they write; the line does."""
 DIGEST_LETTERS = 8
 """Of a digest, in a column; the whole one is beside it for whoever points at it."""
 
@@ -65,6 +80,15 @@ def line(n: int, item: Item, plan: Plan, *, selected: bool) -> Line:
         item.standing is Standing.CONFLICT,
         is_picture(item.key),
     )
+
+
+def item_mark(item: Item, step: Step | None) -> Mark:
+    """The mark of a line, as the command line has it."""
+    if item.reason == Reason.AGREE:
+        return SAME
+    if forgets(item):
+        return FORGET
+    return step_mark(step) if step is not None else idle_mark(item)
 
 
 def _why(item: Item, plan: Plan) -> str:

@@ -47,4 +47,3 @@ async def resume(who: Syncer, service: Serving, run: OfRun) -> Response:
     again = await rest.resume(who, service, run, Response())
     live = service.runs.live(again.id)
     return await begun(service, live) if live is not None else to(f"/runs/{again.id}")
-

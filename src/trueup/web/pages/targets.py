@@ -87,7 +87,7 @@ async def show_one(
     """A target, with the plan that was made last."""
     context = await around(service, target, who, told=told)
     saved = await service.threads(service.ledger.latest, target.id)
-    shown = saved and await service.threads(view, service, saved, Wanted(q, show, offset))
+    shown = None if saved is None else await service.threads(view, service, saved, Wanted(q, show, offset))
     return frame_of(request).page(request, "target.html", tab="changes", view=shown, **context)
 
 

@@ -13,13 +13,13 @@ from starlette.responses import Response
 
 from trueup.core import codec
 from trueup.core.model import LOCAL, REMOTE, Content, Entry, Key, Kind, Recorded, Token, key_bytes
-from trueup.core.plan import Item, Plan
+from trueup.core.plan import Item
 from trueup.engine.filter import DEFAULT_EXCLUDES, PatternFilter
 from trueup.engine.served import Row, SavedPlan, ServedRun
 from trueup.engine.tokens import Scope
 from trueup.render.wording import SAME, Mark
 from trueup.stores.manifest.text import Manifest, Unreadable, parse
-from trueup.targets.datasets import MANIFEST, Datasets
+from trueup.targets.datasets import Datasets
 from trueup.web.asked import Action, Asked
 from trueup.web.pages.frame import form_of, frame_of, pages
 from trueup.web.pages.rows import Cell, Line, cell, is_picture, line

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -33,7 +35,8 @@ async def show(
 async def restore(request: Request, who: Syncer, service: Serving, target: Chosen) -> Response:
     """Bring a version back under its name."""
     form = await form_of(request)
-    await rest.restore(who, service, target, rest.Restoring(side=form.one("side"), handle=form.one("handle")))
+    handle = unquote(form.one("handle"), errors="surrogateescape")  # a name on disk need not be UTF-8
+    await rest.restore(who, service, target, rest.Restoring(side=form.one("side"), handle=handle))
     return to(f"{request.url.path.removesuffix('/restore')}?restored=1")
 
 
