@@ -117,12 +117,14 @@ async def apply(who: Syncer, service: Serving, plan: OfPlan, response: Response,
         raise Problem(403, "TU-SCOPE", "the token may not pass guards", hint="a token with the scope delete")
     if plan.summary.get("undoes"):
         raise Problem(409, "TU-STAGE", "this plan only shows an undo", hint="POST /api/v1/runs/ID/undo")
-    asked = Asked(
-        action=Action.APPLY,
-        select=body.selection,
-        allow=tuple(body.allow),
-        skip_stale=body.skip_stale,
-        may_delete=who.may(Scope.DELETE),
+    asked = Asked.model_validate(plan.summary["asked"]).model_copy(  # what a plan was made with, it is applied with
+        update={
+            "action": Action.APPLY,
+            "select": body.selection,
+            "allow": tuple(body.allow),
+            "skip_stale": body.skip_stale,
+            "may_delete": who.may(Scope.DELETE),
+        }
     )
     live = await _approved(service, plan, asked, who.name)
     with anyio.move_on_after(CHECK_SECONDS):
