@@ -139,6 +139,11 @@ def test_a_named_file_that_is_not_there_is_an_error(world: World) -> None:
         world.load(file=Path("nowhere.toml"))
 
 
+def test_a_personal_file_that_cannot_be_looked_for_is_an_error(world: World) -> None:
+    with pytest.raises(ConfigError, match="cannot be read - File name too long"):
+        world.load(env={"XDG_CONFIG_HOME": f"/{'x' * 300}"})
+
+
 def test_something_that_is_no_regular_file_is_not_opened_in_a_search(world: World) -> None:
     os.mkfifo(world.project / "trueup.toml")  # opening it would wait for ever
     assert world.load().path is None

@@ -237,3 +237,14 @@ def test_use_case_check_then_apply(robots: Robots, text: str) -> None:
     assert applied.endswith("✓ Full sync complete\n")
     assert robots.files() == weights
     robots("sync", "all", "--dry-run", "--quiet")
+
+
+def test_doctor_looks_at_a_registry_that_nobody_has_configured(robots: Robots) -> None:
+    told = robots("doctor").stdout
+    assert f"policies record: {robots.registry}" in told
+    assert f"envs record: {robots.registry}" in told
+    robots.configure(f"[targets.mine]\nkind = 'policies'\nregistry = '{robots.registry}'\n")
+    assert "policies record" not in robots("doctor").stdout, "it is called mine"
+    robots.registry.unlink()
+    (robots.path / "trueup.toml").unlink()
+    assert "envs" not in robots("doctor").stdout

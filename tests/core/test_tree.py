@@ -165,6 +165,15 @@ def test_a_person_s_choice_settles_one_name_only() -> None:
     }
 
 
+def test_what_is_agreed_anew_below_a_conflict_of_kinds_is_not_held() -> None:
+    seen = Entry(Token("1"), Content(Kind.FILE, 1, printed("same")))
+    adopt = Rule(Reason.AGREE, (Act(Verb.ADOPT, LOCAL),))
+    inside = Finding(Difference(Key("x/a"), seen, seen, Ancestor(Token("1"), Token("0"), seen.content)), adopt)
+    file = Finding(Difference(Key("x"), None, seen, None), Rule(Reason.CREATE, (Act(Verb.PUT, LOCAL, REMOTE),)))
+    found = settle([file, inside], Policy(), EVERYTHING, complete=True)
+    assert [finding.rule.reason for finding in found] == [Reason.KIND_CONFLICT, Reason.AGREE]
+
+
 def test_a_change_of_kind_both_made_alike_is_only_remembered() -> None:
     world = World.of(FILE, DIRECTORY, DIRECTORY)
     assert set(run(world, Policy()).values()) == {"adopt"}

@@ -13,8 +13,8 @@ import pytest
 from anyio import to_thread
 from tests.engine.pair import QUICK, REMOTE, Meddler, Pair, Wrap, only, reasons
 
-from trueup.core.errors import NoSpace, StalePlan, StoreError
-from trueup.core.model import UNTRUSTED, Key, Side, Token
+from trueup.core.errors import Corrupt, NoSpace, StalePlan, StoreError
+from trueup.core.model import LOCAL, UNTRUSTED, Fingerprint, Key, Side, Token
 from trueup.core.reconcile import is_sibling
 from trueup.core.report import EXIT_INTERRUPTED, EXIT_OK, EXIT_PARTIAL, Ending, Status, exit_code
 from trueup.core.strategy import Conflict, Deletes, Policy
@@ -428,3 +428,16 @@ async def test_a_plan_whose_move_is_stale_is_refused(pair: Pair) -> None:
         with pytest.raises(StalePlan, match="no longer"):
             await engine.apply(plan)
     assert pair.live(pair.remote) == {"old": b"text"}
+
+
+async def test_a_remembered_digest_that_proves_wrong_is_forgotten(pair: Pair) -> None:
+    pair.write(pair.local, "a", "one")
+    async with pair.engine() as engine:
+        job = await engine._job(pair.spec())
+        (seen,) = [row for batch in [batch async for batch in job.stores[LOCAL].scan()] for row in batch]
+        number = await to_thread.run_sync(job.state.remember_target, job.target)
+        wrong = Fingerprint("blake3", "0" * 64)
+        await to_thread.run_sync(job.state.cache_digests, number, LOCAL, [(Key("a"), seen[1], wrong)])
+    first, second = await pair.run(), await pair.run()
+    assert [outcome.code for outcome in first.outcomes] == [Corrupt.code]
+    assert (exit_code(second), pair.agree()) == (EXIT_OK, True)

@@ -89,6 +89,20 @@ async def test_an_error_of_the_state_comes_out_by_itself(pair: Pair, monkeypatch
         await pair.run()
 
 
+async def test_what_is_gone_and_forgotten_by_another_run_meanwhile_is_nothing(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trueup.engine.state import State
+
+    pair.write(pair.local, "a", "one")
+    await pair.run()
+    for place in (pair.local, pair.remote):
+        (place / "a").unlink()
+    monkeypatch.setattr(State, "ancestors", lambda *_: ({}, []))  # its row was listed a moment ago
+    report = await pair.run()
+    assert (exit_code(report), report.plan.items) == (EXIT_OK, ())
+
+
 async def test_an_error_while_a_run_is_recorded_comes_out_by_itself(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,13 +24,13 @@ from trueup.core.model import (
     is_directory,
 )
 from trueup.core.plan import Phase, Plan
-from trueup.core.reconcile import is_sibling
+from trueup.core.reconcile import Reason, is_sibling
 from trueup.core.strategy import Conflict, Keep, Policy
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
 from trueup.stores.memory.state import MemoryState, Node
 
-WITH_NAMES_THAT_ARE_ONE = frozenset({"1", "2", "9", "10", "19", "errors", "end", "order"})
+WITH_NAMES_THAT_ARE_ONE = frozenset({"1", "2", "9", "10", "errors", "end", "order"})
 """What holds where two spellings are one name, too.
 
 A plan does not see what is agreed, so it can put a new spelling where the agreed one is, and take that for its own:
@@ -220,9 +220,11 @@ class Witness:
         moved = new is None and any(
             node.data == old.data and name not in shadow for name, node in place.state.nodes.items()
         )
-        if old.token not in seen.expects[side, old.key]:
+        spellings = (key for where, key in seen.expects if where == side and place.folded(key) == place.folded(old.key))
+        if not any(old.token in seen.expects[side, key] for key in spellings):
             self.wrong("9", f"{what}, which its plan had not seen")
-        if undoing and old.token not in place.ours:
+        # After a lost answer the same content, unseen in a stale listing, passes for ours. It is kept.
+        if undoing and old.token not in place.ours and old.data not in place.contents():
             self.wrong("9", f"{what}, which is not what the engine wrote, to take that back")
         known = self._known(who, old)
         racy = len(place.held[old.key][old.token]) > 1
@@ -292,12 +294,13 @@ class Witness:
     def at_rest(self, who: Acting, plan: Plan, allowed: Collection[str]) -> None:
         """Nothing is left to do: what differs is reported, and only what the policy leaves open differs."""
         reported = {item.key: item.reason for item in plan.items}
+        unseen = [key for key in reported if reported[key] == Reason.UNKNOWN or not is_directory(key)]
         local, remote = (self.places[who.places[side]].files() for side in SIDES)
         for key in sorted(local.keys() | remote.keys()):
             if local.get(key) == remote.get(key) or self.excluded(key):
                 continue
             if key not in reported:
-                if not any(key.startswith(f"{above}/") for above in reported):
+                if not any(key.startswith(f"{above.rstrip('/')}/") for above in unseen):
                     self.wrong("4", f"{who.name} says nothing of {key}, which differs")
             elif reported[key] not in allowed:
                 self.wrong("4", f"{who.name} leaves {key} as {reported[key]} under {who.policy}")

@@ -412,8 +412,14 @@ class Engine:
         return await self._ambient.threads(_read, store.source(key, entry), limit)
 
     async def doctor(self, target: str | Spec | None = None) -> list[Diagnosis]:
-        """What could keep runs from working, each with its remedy."""
-        specs = [self._spec(target)] if target is not None else list(self.targets.values())
+        """What could keep runs from working, each with its remedy.
+
+        Args:
+            target: A target; None: all that are configured, and a registry that is there without being so.
+        """
+        from trueup.api.registries import unconfigured  # the docker client, which folders need not load
+
+        specs = [self._spec(target)] if target is not None else [*self.targets.values(), *unconfigured(self.targets)]
         jobs = [(spec.name, partial(self._job, spec)) for spec in specs]
         return await examine(self._directory, self._opened, jobs, self._ambient)
 

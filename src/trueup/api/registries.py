@@ -17,7 +17,7 @@ from trueup.protocols import Opening, Store
 from trueup.stores.docker import DockerStore, references
 from trueup.stores.registry import RegistryStore, containers_of
 from trueup.stores.weights import FileId, WeightsStore
-from trueup.targets import environments, policies
+from trueup.targets import Spec, environments, policies
 from trueup.targets.environments import Environments
 from trueup.targets.policies import Policies
 
@@ -35,6 +35,14 @@ def registry_path(named: str, state: Path) -> Path:
         return Path(named).expanduser().absolute()
     maple = MAPLE.expanduser()
     return maple if maple.exists() else state / OWN
+
+
+def unconfigured(targets: Mapping[str, Spec]) -> list[Spec]:
+    """The targets of the registry at its usual place, if it is there and no target of its kinds is configured."""
+    if not MAPLE.expanduser().exists():
+        return []
+    kinds = {type(spec) for spec in targets.values()}
+    return [spec for spec in (Policies(), Environments()) if type(spec) not in kinds]
 
 
 def open_registry(spec: Policies | Environments, opening: Opening, state: State, ambient: Ambient) -> Job:

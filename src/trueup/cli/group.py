@@ -43,6 +43,10 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.params += common_options(exposed=False, taken={name for param in self.params for name in param.opts})
 
+    def worded(self) -> Mapping[str, click.Command]:
+        """Commands that a first word stands for, as in ``trueup sync policies``."""
+        return {}
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The command's own options, and where the common ones are explained."""
         own = [param for param in self.get_params(ctx) if param.name not in COMMON]
@@ -203,3 +207,6 @@ def every_command(
             found = command.get_command(context, name)
             if found is not None:
                 yield from every_command(found, (*path, name))
+    elif isinstance(command, Command):
+        for word, found in command.worded().items():
+            yield from every_command(found, (*path, word))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,6 +68,10 @@ KINDS = {
 
 class Syncing(Command):
     """``trueup sync``, and the commands that other tools' documents spell ``sync WORD``."""
+
+    def worded(self) -> Mapping[str, click.Command]:
+        """As `Command.worded`."""
+        return {word: command_at(place) for word, place in KINDS.items()}
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any

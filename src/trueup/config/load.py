@@ -38,9 +38,9 @@ from trueup.targets.folders import KIND, Folders, Selection, Tuning
 
 APP = "trueup"
 PERSONAL = "config.toml"
+"""Name of the user's and the system's file, in a folder of their own."""
 DEFAULTS = (policies.KIND, environments.KIND)
 """Names that mean a target where none is configured under them."""
-"""Name of the user's and the system's file, in a folder of their own."""
 
 _BUCKET = re.compile(rf"{BUCKET_SCHEME}:(?://)?([^/]+)/?(.*)", re.DOTALL)
 
@@ -234,11 +234,19 @@ def _documents(start: Path, env: Mapping[str, str], file: Path | None, problems:
         user = user or platformdirs.user_config_path(APP)
     project = find(start, env=env, file=file)
     paths = [(system / PERSONAL, Source.SYSTEM), (user / PERSONAL, Source.USER)]
-    present = [(path, source) for path, source in paths if path.exists()]
+    present = [(path, source) for path, source in paths if _may_exist(path)]
     if project is not None:
         present.append((project, Source.PROJECT))
     read = [read_document(path, source, problems) for path, source in present]
     return [document for document in read if document is not None]
+
+
+def _may_exist(path: Path) -> bool:
+    """Whether the file is there, or cannot be looked for: then reading it says why."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def _layer(document: Document, env: Mapping[str, str], state_dir: Path, problems: list[Problem]) -> Layer:

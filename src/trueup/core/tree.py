@@ -214,7 +214,7 @@ def _hold_group(table: dict[Key, Finding], group: Sequence[Finding], why: Reason
     if not unknown and file.rule.reason not in (Reason.BLOCKED, Reason.HELD):
         table[file.key] = _report(file, why)
     for member in members:
-        if member.rule.acts or member.rule.reason == Reason.CONFLICT:
+        if member.rule.reason != Reason.AGREE and (member.rule.acts or member.rule.reason == Reason.CONFLICT):
             table[member.key] = _report(member, Reason.HELD)
 
 

@@ -234,7 +234,11 @@ class _Observer:
                 return Unknown(row[6], row[2], shadow.hidden)
             return self._printed(entry_from_row(row), side, ancestors.get(key), cached[side].get(key))
 
-        return [Difference(key, seen(LOCAL, key), seen(REMOTE, key), ancestors.get(key)) for key, _, _, _ in suspects]
+        differences = [
+            Difference(key, seen(LOCAL, key), seen(REMOTE, key), ancestors.get(key)) for key, _, _, _ in suspects
+        ]
+        # Another run may have forgotten the agreement since it was listed, or its row is damaged: then nothing is left.
+        return [one for one in differences if one.local or one.remote or one.ancestor]
 
     def _printed(self, entry: Entry, side: Side, ancestor: Ancestor | None, cached: Fingerprint | None) -> Entry:
         """The entry with the fingerprint that is known for exactly this version."""

@@ -22,8 +22,9 @@ from trueup.core.report import Ending, Report
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
 from trueup.engine.audit import survey
-from trueup.engine.execute import execute, remember, settle_killed
+from trueup.engine.execute import execute, remember
 from trueup.engine.job import Job
+from trueup.engine.killed import settle_killed
 from trueup.engine.observe import Observation, observe
 
 if TYPE_CHECKING:

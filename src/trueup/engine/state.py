@@ -354,6 +354,12 @@ class State:
             query = "SELECT key FROM digests WHERE target = ? AND side = ?"
             return {key_from_bytes(raw) for (raw,) in _select_keys(connection, query, (number, side), keys)}
 
+    def forget_digest(self, number: int, side: Side, key: Key) -> None:
+        """Forget the cached digest of an item: it is not that of what was read."""
+        with self.transaction() as connection:
+            query = "DELETE FROM digests WHERE target = ? AND side = ? AND key = ?"
+            connection.execute(query, (number, side, key_bytes(key)))
+
     def forget_digests(self, number: int, side: Side) -> None:
         """Forget all cached digests of a side."""
         with self.transaction() as connection:

@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, NoReturn
 
 from trueup.core.errors import Corrupt, NotFound, PreconditionFailed, ReadOnly, StoreError
 from trueup.core.model import Content, Entry, Fingerprint, Key, Kind, Record, Row, Token, key_bytes
@@ -27,6 +29,7 @@ from trueup.protocols import (
     Trash,
     Written,
     document,
+    in_turn,
 )
 
 BATCH_ROWS = 1000
@@ -163,6 +166,67 @@ class Inventory(ABC):
     async def clean(self) -> list[str]:
         """As `trueup.protocols.Marked`."""
         return []
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Source):
+    """Something in the trash of a `Removable`. It is not read: `Removable.write` gives it its name back."""
+
+    handle: str = ""
+
+
+class Removable(Inventory):
+    """A side that holds what others have made: it can be taken away, kept and put back, and not written otherwise."""
+
+    holds: ClassVar[str]
+    """What, as in ``images``."""
+
+    def __init__(self, location: str, opening: Opening) -> None:
+        super().__init__(location, opening, verbs=frozenset({Verb.PUT, Verb.DELETE, Verb.SAVE}))
+
+    @abstractmethod
+    def take(self, key: Key, expect: Token, trash: Trash | None) -> Written:
+        """As `trueup.protocols.Write.remove`. Blocks."""
+
+    @abstractmethod
+    def put_back(self, key: Key, handle: str, expect: Token | None, trash: Trash | None) -> Written:
+        """Give its name back to what is kept; otherwise as `trueup.protocols.Write.write`. Blocks."""
+
+    @abstractmethod
+    def command(self, key: Key) -> str:
+        """What a person types to get it anew."""
+
+    async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
+        """As `trueup.protocols.Write`."""
+        return await self._threads(self.take, key, expect, trash)
+
+    async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
+        """As `trueup.protocols.Write`; what it can write is what it has kept.
+
+        Raises:
+            ReadOnly: If the source is something else.
+        """
+        return await self._threads(self._write, key, source, expect, trash)
+
+    def _write(self, key: Key, source: Source, expect: Token | None, trash: Trash | None) -> Written:
+        if not isinstance(source, Kept):
+            raise ReadOnly(f"{self.holds} of {key} are pulled, not written", attempt=self.command(key))
+        return self.put_back(key, source.handle, expect, trash)
+
+    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
+        """As `trueup.protocols.Write`."""
+        return await self._threads(partial(in_turn, effects, put=self._write, remove=self.take, move=self._move))
+
+    def _move(self, origin: Key, target: Key, expect: Token) -> NoReturn:
+        raise ReadOnly(f"{origin} cannot be given another name", why=f"{self.holds} of {target} would be others")
+
+    def kept_source(self, handle: str, entry: Entry) -> Kept:
+        """As `trueup.protocols.Keeps`; for `write` of this store."""
+
+        def refuse() -> NoReturn:
+            raise ReadOnly(f"{handle} can be put back, not read")
+
+        return Kept(refuse, entry.content.size, handle=handle)
 
 
 @dataclass(frozen=True, slots=True)

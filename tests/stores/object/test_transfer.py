@@ -92,27 +92,28 @@ async def test_a_large_source_that_breaks_its_promise_changes_nothing(store: Obj
     assert await store.stat(A) is None
 
 
-def told_twice(first: bytes, second: bytes, token: str) -> bytes:
-    """What a reader gets whose first and second fetch bring these."""
-    answers = iter([first, second])
-    return b"".join(_verified(lambda: iter([next(answers)]), "a", Token(token)))
+def told_twice(first: bytes, *others: bytes, token: str) -> bytes:
+    """What a reader gets whose fetches bring these."""
+    answers = iter([first, *others])
+    return b"".join(_verified(lambda: iter([next(answers)]), "a", Token(token), times=1 + len(others)))
 
 
 def test_content_that_is_not_what_its_etag_names_has_to_come_twice_in_the_same_way() -> None:
     right, wrong = b"plain object", b"plain objdct"
     md5 = hashlib.md5(right, usedforsecurity=False).hexdigest()
-    assert told_twice(right, b"not asked for", md5) == right
-    for second in (right, b"harmed again"):
+    assert told_twice(right, b"not asked for", token=md5) == right
+    for others in [(right,), (b"harmed again",), (wrong, right)]:
         with pytest.raises(Corrupt):
-            told_twice(wrong, second, md5)
-    assert told_twice(right, right, "0" * 32) == right, "encrypted by a key service"
-    assert told_twice(right, b"not asked for", f"{md5}-2") == right, "put together from parts"
+            told_twice(wrong, *others, token=md5)
+    assert told_twice(right, right, token="0" * 32) == right, "encrypted by a key service"
+    assert told_twice(right, b"not asked for", token=f"{md5}-2") == right, "put together from parts"
 
 
 @pytest.mark.engine
+@pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("size", [1_000, len(LARGE)])
 async def test_a_turned_bit_in_what_another_tool_has_written_is_noticed(
-    strong_s3: Service, opened: Opened, size: int
+    strong_s3: Service, opened: Opened, size: int, times: int
 ) -> None:
     def plain() -> None:
         with FaultProxy(strong_s3.endpoint) as proxy:
@@ -124,7 +125,7 @@ async def test_a_turned_bit_in_what_another_tool_has_written_is_noticed(
             source = store.source(A, entry)
             with source.open() as chunks:
                 assert b"".join(chunks) == body
-            harm = Rule(FlipAnswer(), method="GET", path=f"^{path}$", times=1)
+            harm = Rule(FlipAnswer(), method="GET", path=f"^{path}$", times=times)  # the same bit each time
             with proxy.rule(harm), pytest.raises(Corrupt), source.open() as chunks:
                 b"".join(chunks)
 

@@ -13,7 +13,8 @@ from trueup.core.errors import Corrupt, NotFound, PreconditionFailed, ReadOnly, 
 from trueup.core.model import Content, Entry, Key, Kind, Token
 from trueup.core.table import Verb
 from trueup.protocols import Move, Put, Remove, Source, Trash, document
-from trueup.stores.weights import Cache, KeptWeights, Verified
+from trueup.stores.records import Kept
+from trueup.stores.weights import Cache, Verified
 
 RUN = Trash("20261121T101500-0123abcd")
 
@@ -150,7 +151,7 @@ async def test_weights_leave_and_come_back_by_a_rename(models: Models) -> None:
     assert kept.discarded_ns > 0
 
     source = models.store.kept_source(kept.handle, Entry(row[1], Content(Kind.FILE, row[3])))
-    assert isinstance(source, KeptWeights)
+    assert isinstance(source, Kept)
     assert source.size == row[3]
     with pytest.raises(ReadOnly, match="put back, not read"):
         source.open()
@@ -334,4 +335,4 @@ async def test_a_root_that_is_not_there_has_none(models: Models) -> None:
 
 
 def test_a_source_of_kept_weights_is_a_source() -> None:
-    assert issubclass(KeptWeights, Source)
+    assert issubclass(Kept, Source)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from trueup.core.errors import AccessDenied, NotFound, PreconditionFailed, ReadOnly, StoreError, TimedOut
-from trueup.core.model import OPAQUE_TOKEN, Entry, Key, Kind, Row, Token, key_bytes
-from trueup.core.table import Verb
-from trueup.protocols import Discarded, Effect, Opening, Source, Trash, Written, in_turn
+from trueup.core.model import OPAQUE_TOKEN, Key, Kind, Row, Token, key_bytes
+from trueup.protocols import Discarded, Opening, Trash, Written
 from trueup.stores.docker.engine import DEFAULT_URL, Engine, Unreachable
 from trueup.stores.docker.references import Reference, parse
-from trueup.stores.records import Inventory
+from trueup.stores.records import Removable
 
 __all__ = ["DEFAULT_URL", "ENVIRONMENT_LABELS", "TIMEOUT_SECONDS", "DockerStore", "Wanted"]
 
@@ -32,14 +31,7 @@ Wanted = Callable[[], Mapping[Key, str]]
 """The recorded items, each with the name of its image."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeptImage(Source):
-    """An image in the trash. It is not read: `DockerStore.write` gives it its name back."""
-
-    handle: str = ""
-
-
-class DockerStore(Inventory):
+class DockerStore(Removable):
     """The images of recorded items, each under its item's key; and images labelled as environments, under their label.
 
     An image is missing only if the engine itself says so, by name (404). Whatever else it answers, the image is
@@ -52,6 +44,8 @@ class DockerStore(Inventory):
         labelled: Whether images that nobody has recorded are looked for.
         timeout_seconds: Longest time for one call.
     """
+
+    holds = "images"
 
     def __init__(
         self,
@@ -66,8 +60,7 @@ class DockerStore(Inventory):
         self._wanted = wanted
         self._labelled = labelled
         self._references: dict[Key, str] = {}
-        verbs = frozenset({Verb.PUT, Verb.DELETE, Verb.SAVE})
-        super().__init__(self._open().url, opening, verbs=verbs)
+        super().__init__(self._open().url, opening)
 
     def rows(self) -> Iterable[Row]:
         """As `Inventory`.
@@ -113,26 +106,8 @@ class DockerStore(Inventory):
 
     # -- remove and restore --------------------------------------------------------------------------------------
 
-    async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
-        """As `trueup.protocols.Write`: the name of the image goes; in the trash the image has another name."""
-        return await self._threads(self._remove, key, expect, trash)
-
-    async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
-        """As `trueup.protocols.Write`; what it can write is what it has kept.
-
-        Raises:
-            ReadOnly: If the source is something else.
-        """
-        return await self._threads(self._write, key, source, expect, trash)
-
-    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
-        """As `trueup.protocols.Write`."""
-        return await self._threads(partial(in_turn, effects, put=self._write, remove=self._remove, move=self._move))
-
-    def _move(self, origin: Key, target: Key, expect: Token) -> NoReturn:
-        raise ReadOnly(f"{origin} cannot be given another name", why=f"{target} would be another environment")
-
-    def _remove(self, key: Key, expect: Token, trash: Trash | None) -> Written:
+    def take(self, key: Key, expect: Token, trash: Trash | None) -> Written:
+        """As `Removable`: the name of the image goes; in the trash the image has another name."""
         asked = self._asked(key)
         with closing(self._open()) as engine:
             image = engine.inspect(asked)
@@ -148,13 +123,14 @@ class DockerStore(Inventory):
             engine.remove_image(asked)
         return Written(None, None, handle)
 
-    def _write(self, key: Key, source: Source, expect: Token | None, trash: Trash | None) -> Written:
-        if not isinstance(source, KeptImage):
-            raise ReadOnly(
-                f"images of {key} are pulled, not written", attempt=f"docker pull {self._wanted().get(key, key)}"
-            )
-        kept = self._memorized(source.handle)
-        repository, tag = _trashed(source.handle)
+    def command(self, key: Key) -> str:
+        """As `Removable`."""
+        return f"docker pull {self._wanted().get(key, key)}"
+
+    def put_back(self, key: Key, handle: str, expect: Token | None, trash: Trash | None) -> Written:
+        """As `Removable`."""
+        kept = self._memorized(handle)
+        repository, tag = _trashed(handle)
         with closing(self._open()) as engine:
             there = engine.inspect(kept["image"])
             if (None if there is None else Token(str(there["Id"]))) != expect:
@@ -164,7 +140,7 @@ class DockerStore(Inventory):
                 raise NotFound(f"the image {kept['image']} is no longer kept", attempt=f"docker pull {kept['image']}")
             engine.remove_image(f"{repository}:{tag}")
             image = engine.inspect(kept["image"])
-        del self._memory[self._prefix + source.handle]
+        del self._memory[self._prefix + handle]
         return Written(None if image is None else Token(str(image["Id"])))
 
     def _asked(self, key: Key) -> str:
@@ -201,14 +177,6 @@ class DockerStore(Inventory):
         found = [(handle, self._memorized(handle)) for handle in handles]
         kept = [Discarded(handle, one["run"], Key(one["key"]), one["size"], one["ns"]) for handle, one in found]
         return sorted(kept, key=lambda one: (one.run, key_bytes(one.key)))
-
-    def kept_source(self, handle: str, entry: Entry) -> KeptImage:
-        """As `trueup.protocols.Keeps`; for `write` of this store."""
-
-        def refuse() -> NoReturn:
-            raise ReadOnly(f"{handle} is an image: it can be put back, not read")
-
-        return KeptImage(refuse, entry.content.size, handle=handle)
 
     async def prune(self, handle: str) -> None:
         """As `trueup.protocols.Keeps`."""

@@ -192,7 +192,7 @@ class ObjectStore:
     def source(self, key: Key, entry: Entry) -> Source:
         """As `trueup.protocols.Read.source`."""
         content = entry.content
-        opened = reading(self._bucket, key, entry.token, content.size, able=self._reads_versions)
+        opened = reading(self._bucket, key, entry.token, content.size, able=self._prober.for_reading)
         source = Source(opened, content.size, content.fingerprint, entry.modified_ns, entry.mode)
         # Only a look at the object tells its digest. An entry without one comes from a listing.
         return source if content.fingerprint else replace(source, ask=lambda: self._told(key, entry, source))
@@ -205,9 +205,6 @@ class ObjectStore:
         fingerprint = now.content.fingerprint
         return replace(source, fingerprint=fingerprint, modified_ns=now.modified_ns, mode=now.mode, ask=None)
 
-    def _reads_versions(self, key: str) -> bool:
-        return bool(self._prober.for_reading(key).read)
-
     async def fingerprint(self, key: Key, token: Token) -> Fingerprint:
         """As `trueup.protocols.Read.fingerprint`: of the bytes, whatever the metadata say; `stat` tells those."""
         return await self._threads(self._fingerprint, key, token)
@@ -218,7 +215,7 @@ class ObjectStore:
             raise NotFound(f"{key} is not there")
         if head.token != token:
             raise PreconditionFailed(f"{key} was changed meanwhile")
-        with reading(self._bucket, key, token, head.size, able=self._reads_versions)() as chunks:
+        with reading(self._bucket, key, token, head.size, able=self._prober.for_reading)() as chunks:
             return hashed(chunks)
 
     # -- write ---------------------------------------------------------------------------------------------------
@@ -344,7 +341,7 @@ class ObjectStore:
             head = self._bucket.head(path)
             if head is None:
                 raise NotFound(f"{handle!r} is not in the trash")
-            return reading(self._bucket, path, head.token, head.size, able=self._reads_versions)()
+            return reading(self._bucket, path, head.token, head.size, able=self._prober.for_reading)()
 
         return Source(opened, entry.content.size, entry.content.fingerprint, entry.modified_ns, entry.mode)
 

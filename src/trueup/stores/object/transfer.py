@@ -16,6 +16,7 @@ from trueup.core.errors import Corrupt, PreconditionFailed, Unavailable
 from trueup.core.model import Fingerprint, Key, Token
 from trueup.protocols import Source
 from trueup.stores.object.bucket import Bucket, Head, gone_is_changed, only_if
+from trueup.stores.object.probe import Abilities
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -227,7 +228,7 @@ class Upload:
 
 
 def reading(
-    bucket: Bucket, key: str, token: Token, size: int, *, able: Callable[[str], bool]
+    bucket: Bucket, key: str, token: Token, size: int, *, able: Callable[[str], Abilities]
 ) -> Callable[[], AbstractContextManager[Iterator[bytes]]]:
     """A factory of contexts that yield the bytes of one version.
 
@@ -236,8 +237,8 @@ def reading(
         key: The object's.
         token: Its version.
         size: Bytes.
-        able: Whether the service refuses to read another version, asked when it is opened. If not, it is looked at
-            before and after.
+        able: What the service can, asked when it is opened. Where it does not refuse to read another version, it is
+            looked at before and after.
     """
 
     @contextmanager
@@ -247,39 +248,44 @@ def reading(
     return opened
 
 
-def _chunks(bucket: Bucket, key: str, token: Token, size: int, *, able: Callable[[str], bool]) -> Iterator[bytes]:
+def _chunks(bucket: Bucket, key: str, token: Token, size: int, *, able: Callable[[str], Abilities]) -> Iterator[bytes]:
     with gone_is_changed(key):
-        sure = able(key) and not token.startswith("~")
+        abilities = able(key)
+        sure = bool(abilities.read) and not token.startswith("~")
         if not sure:
             _check(bucket, key, token)
         fetch = _small if size <= SMALL_BYTES else _large
-        yield from _verified(partial(fetch, bucket, key, token), key, token)
+        yield from _verified(partial(fetch, bucket, key, token), key, token, times=2 if abilities.md5 is False else 3)
         if not sure:
             _check(bucket, key, token)
 
 
-def _verified(fetch: Callable[[], Iterator[bytes]], key: str, token: Token) -> Iterator[bytes]:
-    """What is fetched; if the version could be its MD5 and is not, it has to come twice in the same way.
+def _verified(fetch: Callable[[], Iterator[bytes]], key: str, token: Token, *, times: int) -> Iterator[bytes]:
+    """What is fetched; if the version could be its MD5 and is not, it has to come several times in the same way.
 
     An object that another tool has written promises nothing but its ETag. That may be of 32 digits and no MD5: so it
-    is where a key service encrypts ("Common response headers" in the Amazon S3 API reference).
+    is where a key service encrypts ("Common response headers" in the Amazon S3 API reference). Unless the service was
+    seen not to name versions by their MD5, that is less likely than harm, and it is asked once more.
 
     Raises:
-        Corrupt: After the last chunk, if other bytes came the second time.
+        Corrupt: After the last chunk, if other bytes came another time.
     """
     if _MAYBE_MD5.fullmatch(token) is None:
         yield from fetch()
         return
-    first, second = _md5(), _md5()
+    first = _md5()
     for chunk in fetch():
         first.update(chunk)
         yield chunk
     if first.hexdigest() == token:
         return
-    for chunk in fetch():
-        second.update(chunk)
-    if first.digest() != second.digest():
-        raise Corrupt(f"{key} arrived with other content than its ETag names", why=f"{first.hexdigest()}, not {token}")
+    for _ in range(1, times):
+        again = _md5()
+        for chunk in fetch():
+            again.update(chunk)
+        if again.digest() != first.digest():
+            why = f"{first.hexdigest()}, not {token}"
+            raise Corrupt(f"{key} arrived with other content than its ETag names", why=why)
 
 
 def _check(bucket: Bucket, key: str, token: Token) -> None:

@@ -6,24 +6,20 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
 from trueup.core.errors import AccessDenied, Corrupt, NotFound, PreconditionFailed, ReadOnly, StoreError, Unavailable
 from trueup.core.model import OPAQUE_TOKEN, Content, Entry, Fingerprint, Key, Kind, Row, Token, Unknown, key_bytes
-from trueup.core.table import Verb
-from trueup.protocols import Discarded, Effect, Opening, Source, Trash, Written, in_turn
-from trueup.stores.records import Inventory
+from trueup.protocols import Discarded, Opening, Trash, Written
+from trueup.stores.records import Removable
+from trueup.stores.weights.bin import RESERVED, Bin, translated
 from trueup.stores.weights.folder import Look, look
 from trueup.stores.weights.proof import Cache, FileId, Remembered, Verified, prove
 
-__all__ = ["Cache", "Expected", "FileId", "KeptWeights", "Verified", "WeightsStore"]
-
-RESERVED = ".trueup"
+__all__ = ["Cache", "Expected", "FileId", "Verified", "WeightsStore"]
 
 Expected = Callable[[], Mapping[Key, Path | None]]
 """The recorded policies, each with its recorded path."""
@@ -33,14 +29,7 @@ Place = str | Unknown
 """Where weights may be; or why that cannot be said."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeptWeights(Source):
-    """A folder in the trash. It is not read: `WeightsStore.write` gives it its name back."""
-
-    handle: str = ""
-
-
-class WeightsStore(Inventory):
+class WeightsStore(Removable):
     """The folders ``NAME/VERSION`` below a root, under the keys ``NAME:VERSION``. Implements `trueup.protocols.Store`.
 
     A folder is whole, or damaged: empty, a download that was interrupted, a file shorter than its header says, a shard
@@ -53,10 +42,13 @@ class WeightsStore(Inventory):
         expected: The recorded policies. They may not exist, and their paths may be anything.
     """
 
+    holds = "weights"
+
     def __init__(self, root: str, opening: Opening, expected: Expected) -> None:
         self.root = os.path.abspath(os.path.expanduser(root))
         self._expected = expected
-        super().__init__(self.root, opening, verbs=frozenset({Verb.PUT, Verb.DELETE, Verb.SAVE}))
+        self._bin = Bin(self.root)
+        super().__init__(self.root, opening)
 
     # -- observe -------------------------------------------------------------------------------------------------
 
@@ -196,7 +188,7 @@ class WeightsStore(Inventory):
             PreconditionFailed: If they change while they are read.
             StoreError: If they cannot be read.
         """
-        with self._translated(key):
+        with translated(key, self.root):
             seen = self._seen(key)
             if seen.why:
                 raise Corrupt(f"{key} is damaged", why=seen.why)
@@ -248,34 +240,16 @@ class WeightsStore(Inventory):
 
     # -- remove and restore --------------------------------------------------------------------------------------
 
-    async def remove(self, key: Key, *, expect: Token, trash: Trash | None) -> Written:
-        """As `trueup.protocols.Write`: by one rename into ``.trueup/trash`` of the root, whatever the size.
+    def take(self, key: Key, expect: Token, trash: Trash | None) -> Written:
+        """As `Removable`: by one rename into ``.trueup/trash`` of the root, whatever the size.
 
         Raises:
             ReadOnly: If they are not at ``ROOT/NAME/VERSION``, or behind a link.
         """
-        return await self._threads(self._remove, key, expect, trash)
-
-    async def write(self, key: Key, source: Source, *, expect: Token | None, trash: Trash | None) -> Written:
-        """As `trueup.protocols.Write`; what it can write is what it has kept.
-
-        Raises:
-            ReadOnly: If the source is something else.
-        """
-        return await self._threads(self._write, key, source, expect, trash)
-
-    async def batch(self, effects: Sequence[Effect]) -> list[Written | StoreError]:
-        """As `trueup.protocols.Write`."""
-        return await self._threads(partial(in_turn, effects, put=self._write, remove=self._remove, move=self._move))
-
-    def _move(self, origin: Key, target: Key, expect: Token) -> NoReturn:
-        raise ReadOnly(f"{origin} cannot be given another name", why=f"{target} would be another policy")
-
-    def _remove(self, key: Key, expect: Token, trash: Trash | None) -> Written:
         path = self._own(key)
-        with self._translated(key):
+        with translated(key, self.root):
             _check(key, path, expect)
-            handle, kept = self._reserve(key, "discarded" if trash is None else trash.run)
+            handle, kept = self._bin.reserve(key, "discarded" if trash is None else trash.run)
             os.rename(path, kept)
             try:
                 _check(key, kept, expect)
@@ -285,21 +259,24 @@ class WeightsStore(Inventory):
             with suppress(OSError):  # other versions are there
                 os.rmdir(os.path.dirname(path))
         if trash is None:
-            self._prune(handle)
+            self._bin.prune(handle)
             return Written(None)
         return Written(None, None, handle)
 
-    def _write(self, key: Key, source: Source, expect: Token | None, trash: Trash | None) -> Written:
-        if not isinstance(source, KeptWeights):
-            raise ReadOnly(f"weights of {key} are pulled, not written", attempt=f"maple pull policy {key}")
-        path, kept = self._own(key), self._kept_path(source.handle)
-        replaced = None if expect is None else self._remove(key, expect, trash).kept
-        with self._translated(key):
+    def command(self, key: Key) -> str:
+        """As `Removable`."""
+        return f"maple pull policy {key}"
+
+    def put_back(self, key: Key, handle: str, expect: Token | None, trash: Trash | None) -> Written:
+        """As `Removable`."""
+        path, kept = self._own(key), self._bin.path(handle)
+        replaced = None if expect is None else self.take(key, expect, trash).kept
+        with translated(key, self.root):
             if os.path.lexists(path):
                 raise PreconditionFailed(f"{key} has weights by now")
             os.makedirs(os.path.dirname(path), exist_ok=True)
             os.rename(kept, path)
-            self._sweep(source.handle)
+            self._bin.sweep(handle)
             seen = look(path)
         return Written(None if seen is None else seen.token, None, replaced)
 
@@ -319,96 +296,13 @@ class WeightsStore(Inventory):
                 raise ReadOnly(f"{link} is a link", attempt=f"look where it leads: readlink {link}")
         return path
 
-    @contextmanager
-    def _translated(self, key: Key) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise PreconditionFailed(f"{key} changed meanwhile", why=f"{error.filename} is not there") from error
-        except PermissionError as error:
-            raise AccessDenied(f"no permission for {key}", why=str(error.filename or error.strerror)) from error
-        except OSError as error:
-            if error.errno in (errno.EXDEV, errno.EBUSY):
-                raise ReadOnly(
-                    f"{key} is on another volume than {self.root}", attempt="remove it there, or unmount it"
-                ) from error
-            raise StoreError(f"{key} failed", why=error.strerror or str(error)) from error
-
-    # -- trash ---------------------------------------------------------------------------------------------------
-
-    def _reserve(self, key: Key, run: str) -> tuple[str, str]:
-        """A place in the trash that nobody has: ``RUN/N/NAME/VERSION``."""
-        name, _, version = key.partition(":")
-        above = os.path.join(self.root, RESERVED, "trash", run)
-        os.makedirs(above, mode=0o700, exist_ok=True)
-        number = 0
-        while True:
-            try:
-                os.mkdir(os.path.join(above, str(number)), 0o700)
-                break
-            except FileExistsError:
-                number += 1
-        os.mkdir(os.path.join(above, str(number), name))
-        return f"{run}/{number}/{name}/{version}", os.path.join(above, str(number), name, version)
-
-    def _kept_path(self, handle: str) -> str:
-        """Where a kept version is.
-
-        Raises:
-            NotFound: If there is none of that handle.
-        """
-        parts = handle.split("/")
-        path = os.path.join(self.root, RESERVED, "trash", handle)
-        possible = len(parts) == 4 and not any(part in ("", ".", "..") or "\0" in part for part in parts)
-        if not possible or not os.path.lexists(path):
-            raise NotFound(f"{self.root} keeps nothing named {handle}")
-        return path
-
-    def _sweep(self, handle: str) -> None:
-        """Remove the folders that held one kept version, as far as they hold nothing else."""
-        path = os.path.join(self.root, RESERVED, "trash", handle)
-        with suppress(OSError):
-            for _ in range(3):
-                path = os.path.dirname(path)
-                os.rmdir(path)
-
     async def kept(self) -> list[Discarded]:
         """As `trueup.protocols.Keeps`."""
-        return await self._threads(self._kept)
-
-    def _kept(self) -> list[Discarded]:
-        trash = Path(self.root, RESERVED, "trash")
-        found = []
-        with self._translated(Key(".trueup/trash")):
-            for path in trash.glob("*/*/*/*"):
-                run, _, name, version = path.relative_to(trash).parts
-                seen = look(str(path))
-                if seen is not None:
-                    handle, key = str(path.relative_to(trash)), Key(f"{name}:{version}")
-                    # The rename into the trash moved the folder's change time, and nothing since.
-                    found.append(Discarded(handle, run, key, seen.size, path.lstat().st_ctime_ns))
-        return sorted(found, key=lambda one: (one.run, key_bytes(one.key), one.handle))
-
-    def kept_source(self, handle: str, entry: Entry) -> KeptWeights:
-        """As `trueup.protocols.Keeps`; for `write` of this store."""
-
-        def refuse() -> NoReturn:
-            raise ReadOnly(f"{handle} is a folder: it can be put back, not read")
-
-        return KeptWeights(refuse, entry.content.size, handle=handle)
+        return await self._threads(self._bin.kept)
 
     async def prune(self, handle: str) -> None:
         """As `trueup.protocols.Keeps`."""
-        await self._threads(self._prune, handle)
-
-    def _prune(self, handle: str) -> None:
-        path = self._kept_path(handle)
-        with self._translated(Key(handle)):
-            if os.path.isdir(path):
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-            self._sweep(handle)
+        await self._threads(self._bin.prune, handle)
 
     # -- identity ------------------------------------------------------------------------------------------------
 
