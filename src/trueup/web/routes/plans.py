@@ -9,6 +9,7 @@ import anyio
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
+from trueup.core.codec import plan_to_json
 from trueup.engine.served import Filter, SavedPlan, Stage
 from trueup.engine.tokens import Scope
 from trueup.web.asked import Action, Allowed, Asked, Selection, Strict
@@ -87,6 +88,12 @@ def listed(service: Service, plan: SavedPlan, wanted: Mapping[str, Any], offset:
             for row in page
         ],
     )
+
+
+@router.get("/plans/{plan_id}/document")
+async def download(_: Reader, service: Serving, plan: OfPlan) -> dict[str, Any]:
+    """The whole plan, as `trueup plan -o` saves it and `trueup apply` reads it."""
+    return plan_to_json(await service.threads(service.ledger.plan, plan.id))
 
 
 @router.put("/plans/{plan_id}/selection")
