@@ -29,6 +29,7 @@ COMMANDS: dict[str, Listed] = {
     "history": Listed("history:history", "Remember", "List and show runs."),
     "trash": Listed("trash:trash", "Remember", "List, restore and prune replaced and deleted versions."),
     "serve": Listed("serve:serve", "Serve", "Serve REST and pages for all targets."),
+    "schedule": Listed("schedule:schedule", "Serve", "Look at targets, or sync them, at set times."),
     "token": Listed("token:token", "Serve", "Say who may ask the server."),
     "init": Listed("init:init", "Set up", "Write a first trueup.toml."),
     "config": Listed("config:config", "Set up", "Show and check the configuration."),

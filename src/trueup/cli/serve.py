@@ -14,7 +14,9 @@ from trueup.render.text import line
 
 @click.command(cls=Command)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
-@click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="Port; 0 takes a free one. Default: 8000.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="N", help="Port; 0 takes a free one. Else `[serve] port`, 8000."
+)
 @click.option(
     "--allowed-host", "allowed_hosts", metavar="NAME", multiple=True, help="Another name under which it may be asked."
 )
@@ -51,7 +53,7 @@ def serve(session: Session, *, host: str, port: int | None, allowed_hosts: tuple
         else:
             session.answer(event("serving", address=address, login=link))
 
-    run(config, Options(host, 8000 if port is None else port, allowed_hosts, behind_proxy), announce)
+    run(config, Options(host, config.port if port is None else port, allowed_hosts, behind_proxy), announce)
     return EXIT_OK
 
 

@@ -116,7 +116,9 @@ def revoke(session: Session, *, name: str) -> int:
 
 
 @token.command("login", cls=Command)
-@click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="Port of the server. Default: 8000.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), metavar="N", help="Port of the server; else `[serve] port`, 8000."
+)
 @pass_session
 def login(session: Session, *, port: int | None) -> int:
     """Print another link that logs one browser in, once, within ten minutes.
@@ -134,7 +136,7 @@ def login(session: Session, *, port: int | None) -> int:
         )
     finally:
         state.close()
-    link = f"http://127.0.0.1:{8000 if port is None else port}/login?code={code}"
+    link = f"http://127.0.0.1:{config.port if port is None else port}/login?code={code}"
     if session.text:
         session.answer(f"{link}\n")
     finish(session, "login", login=link, exit_code=EXIT_OK)

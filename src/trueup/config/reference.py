@@ -13,8 +13,10 @@ from trueup.config.settings import (
     KINDS,
     LAYOUT,
     NAME,
+    NOTIFY,
     PROVIDER,
     RESERVED,
+    SERVE,
     VARIABLES,
     Setting,
 )
@@ -52,6 +54,13 @@ def schema() -> dict[str, Any]:
             "propertyNames": {"pattern": f"^{NAME.pattern}$"},
             "additionalProperties": _object(_properties(ALERT)),
         },
+        "notify": {
+            "type": "object",
+            "description": "Where it is told that a target stands otherwise than before, by name.",
+            "propertyNames": {"pattern": f"^{NAME.pattern}$"},
+            "additionalProperties": _object(_properties(NOTIFY)),
+        },
+        "serve": _object(_properties(SERVE)) | {"description": "The server."},
     }
     profiles = {
         "type": "object",
@@ -79,6 +88,8 @@ def _reference() -> Iterator[str]:
         ("Datasets", LAYOUT),
         ("Providers", PROVIDER),
         ("Alerts", ALERT),
+        ("Notifications", NOTIFY),
+        ("Server", SERVE),
     ]:
         yield from (f"### {title}", "", "| setting | must be | default | |", "|---|---|---|---|")
         for name, setting in settings.items():

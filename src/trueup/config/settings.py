@@ -180,6 +180,20 @@ ALERT: Mapping[str, Setting] = {
     "changes": Setting(values.PATTERNS, "Kinds of change that are told too, such as `removed` or `price`.", ()),
 }
 
+SERVE: Mapping[str, Setting] = {
+    "port": Setting(values.whole(1, 65535), "Where `trueup serve` listens, and `--port` finds it.", 8000),
+}
+"""The table `[serve]`."""
+
+NOTIFY: Mapping[str, Setting] = {
+    "deliver": Setting(values.DELIVERY, "Where it goes; each change of a target is told once.", required=True),
+    "secret": Setting(values.SECRET, "What the server signs with, so that a webhook can tell who speaks."),
+    "targets": Setting(values.PATTERNS, "Names of targets; without them all.", ()),
+}
+
+SINGLE: Mapping[str, Mapping[str, Setting]] = {DATASETS: LAYOUT, "serve": SERVE}
+"""Tables of which there is one, without a name."""
+
 VARIABLES: Mapping[str, str] = {
     "TRUEUP_STATE": "The state directory. A file cannot name it: it holds which files are trusted.",
     "TRUEUP_CONFIG": "The configuration file, in place of the one that is found by walking up.",

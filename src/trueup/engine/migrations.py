@@ -113,6 +113,12 @@ STEPS = (
         body BLOB,
         at_ns INTEGER NOT NULL
     );
+    CREATE TABLE told (
+        place TEXT NOT NULL,
+        target TEXT NOT NULL,
+        standing TEXT NOT NULL,
+        PRIMARY KEY (place, target)
+    ) WITHOUT ROWID;
     CREATE TABLE schedules (
         name TEXT PRIMARY KEY,
         target TEXT NOT NULL,
@@ -120,11 +126,10 @@ STEPS = (
         zone TEXT NOT NULL,
         jitter_seconds INTEGER NOT NULL,
         apply INTEGER NOT NULL,
-        enabled INTEGER NOT NULL,
         created_ns INTEGER NOT NULL,
         last_ns INTEGER,
         last_run TEXT,
-        outcome TEXT
+        skipped TEXT
     );
     """,
 )

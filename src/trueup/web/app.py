@@ -16,11 +16,11 @@ from trueup.web import pages
 from trueup.web.answers import Idempotent
 from trueup.web.gate import Gate
 from trueup.web.problems import Problem, answer_problem
-from trueup.web.routes import actors, history, plans, runs, system, targets, tokens, trash
+from trueup.web.routes import actors, history, plans, runs, schedules, system, targets, tokens, trash
 from trueup.web.service import Service
 
 API = "/api/v1"
-_MODULES = (targets, plans, runs, history, trash, tokens, system)
+_MODULES = (targets, plans, runs, history, trash, schedules, tokens, system)
 
 
 def create_app(service: Service) -> ASGIApp:

@@ -166,7 +166,7 @@ class Carrying:
 
     async def _save(self, plan: Plan) -> None:
         plan_id = f"p{self._ambient.run_id()}"
-        summary = plan_summary(plan, verified=self._asked.verify)
+        summary = plan_summary(plan, verified=self._asked.verify) | {"asked": self._asked.document}
         await self._ambient.threads(self._save_plan, plan_id, plan, summary)
         await self._keep(self._live, self._live.run.state, plan=plan_id)
 
@@ -195,6 +195,8 @@ class Carrying:
         counts = report.counts
         if counts[Status.DONE] < len(report.outcomes):
             return Stage.PARTIAL if counts[Status.DONE] or counts[Status.CHANGED] else Stage.FAILED
+        if self._asked.resumed and (report.plan.conflicts or report.plan.unknown):
+            return Stage.PARTIAL  # some of what was approved cannot be done any more
         if self._asked.action is not Action.SYNC:
             return Stage.SUCCEEDED
         code = int(report_summary(report)["exit_code"])

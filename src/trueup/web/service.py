@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 from filelock import FileLock, Timeout
 
 from trueup.api import Engine
 from trueup.config import Config
 from trueup.core.errors import Locked
 from trueup.engine.ambient import Ambient
+from trueup.engine.schedules import Schedules
 from trueup.engine.served import Ledger, ServedRun
 from trueup.engine.state import State
 from trueup.engine.tokens import CODE_SECONDS, EVERYTHING, Kind, Tokens
@@ -25,6 +27,9 @@ from trueup.web.access import Access
 from trueup.web.board import Board
 from trueup.web.metrics import Metrics
 from trueup.web.runs import Runs
+from trueup.web.scheduler import Scheduler
+from trueup.web.targets import Named, find
+from trueup.web.telling import Teller
 
 T = TypeVar("T")
 
@@ -77,6 +82,8 @@ class Service:
     config: Config
     options: Options
     ambient: Ambient = field(default_factory=Ambient)
+    keeps_time: bool = True
+    """Whether schedules are begun; a test looks at them itself."""
     state: State = field(init=False)
     ledger: Ledger = field(init=False)
     tokens: Tokens = field(init=False)
@@ -84,6 +91,9 @@ class Service:
     board: Board = field(init=False)
     runs: Runs = field(init=False)
     metrics: Metrics = field(init=False)
+    schedules: Schedules = field(init=False)
+    _tasks: TaskGroup = field(init=False)
+    _teller: Teller = field(init=False)
     streams: int = 0
     """Event streams that are open."""
 
@@ -100,7 +110,10 @@ class Service:
             self._put_together()
             await self.threads(self.ledger.interrupt, self.ambient.clock.now_ns())
             async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
                 self.runs.serve(tasks)
+                if self.keeps_time:
+                    tasks.start_soon(Scheduler(self.schedules, self.runs, self._named, self.ambient).serve)
                 try:
                     yield
                 finally:
@@ -116,6 +129,8 @@ class Service:
         self.tokens = Tokens(self.state)
         self.access = Access(self.tokens, self.ambient, self.options.cookie)
         self.board = Board(self.ledger, self.ambient)
+        self.schedules = Schedules(self.state)
+        self._teller = Teller(list(self.config.notify.values()), self.schedules, self.ambient)
         self.metrics = Metrics(lambda: self.runs.active, lambda: self.streams)
         self.runs = Runs(self.config, self.ledger, self.board, self.ambient, ended=self._ended)
 
@@ -141,6 +156,11 @@ class Service:
 
     def _ended(self, run: ServedRun) -> None:
         self.metrics.ended(run)
+        self._tasks.start_soon(self._teller.ended, run)
+
+    async def _named(self, target_id: str) -> Named:
+        async with self.engine() as engine:
+            return find(engine, target_id)
 
     # -- the command line of this machine --------------------------------------------------------------------------
 

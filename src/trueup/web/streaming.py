@@ -32,6 +32,7 @@ class EventStream(StreamingResponse):
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream, or refuse one too many."""
         if self._service.streams >= MOST_STREAMS:
             problem = Problem(
                 429, "TU-LIMIT", "too many event streams are open", headers={"Retry-After": str(RETRY_SECONDS)}

@@ -164,7 +164,7 @@ class Work:
 
 def shape(item: Item) -> tuple[object, ...]:
     """What about an item a person has approved."""
-    return (item.reason, tuple((step.verb, step.side, step.key) for step in item.steps))
+    return (item.reason, item.why, tuple((step.verb, step.side, step.key) for step in item.steps))
 
 
 def _refuse_others(found: dict[Key, tuple[object, ...]], wanted: dict[Key, tuple[object, ...]]) -> None:

@@ -9,6 +9,7 @@ import anyio
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
+from trueup.core.codec import plan_to_json
 from trueup.engine.served import Filter, SavedPlan, Stage
 from trueup.engine.tokens import Scope
 from trueup.web.asked import Action, Allowed, Asked, Selection, Strict
@@ -89,6 +90,12 @@ def listed(service: Service, plan: SavedPlan, wanted: Mapping[str, Any], offset:
     )
 
 
+@router.get("/plans/{plan_id}/document")
+async def download(_: Reader, service: Serving, plan: OfPlan) -> dict[str, Any]:
+    """The whole plan, as `trueup plan -o` saves it and `trueup apply` reads it."""
+    return plan_to_json(await service.threads(service.ledger.plan, plan.id))
+
+
 @router.put("/plans/{plan_id}/selection")
 async def select(_: Syncer, service: Serving, plan: OfPlan, body: Selection) -> Plan:
     """Say which changes are wanted: a beginning, and exceptions from it. It is kept with the plan."""
@@ -117,12 +124,14 @@ async def apply(who: Syncer, service: Serving, plan: OfPlan, response: Response,
         raise Problem(403, "TU-SCOPE", "the token may not pass guards", hint="a token with the scope delete")
     if plan.summary.get("undoes"):
         raise Problem(409, "TU-STAGE", "this plan only shows an undo", hint="POST /api/v1/runs/ID/undo")
-    asked = Asked(
-        action=Action.APPLY,
-        select=body.selection,
-        allow=tuple(body.allow),
-        skip_stale=body.skip_stale,
-        may_delete=who.may(Scope.DELETE),
+    asked = Asked.model_validate(plan.summary["asked"]).model_copy(  # what a plan was made with, it is applied with
+        update={
+            "action": Action.APPLY,
+            "select": body.selection,
+            "allow": tuple(body.allow),
+            "skip_stale": body.skip_stale,
+            "may_delete": who.may(Scope.DELETE),
+        }
     )
     live = await _approved(service, plan, asked, who.name)
     with anyio.move_on_after(CHECK_SECONDS):

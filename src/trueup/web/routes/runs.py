@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field
+from starlette.responses import StreamingResponse
 
 from trueup.engine.served import Stage
 from trueup.engine.tokens import Scope
@@ -92,7 +93,7 @@ async def undo(who: Syncer, service: Serving, run: OfRun, response: Response, bo
 
 @router.get(
     "/runs/{run_id}/events",
-    response_class=EventStream,
+    response_class=StreamingResponse,
     responses={
         200: {"description": "Events: `state`, `progress`, `failure`", "content": {"text/event-stream": {}}},
         204: {"description": "The run has ended, and all of it was heard"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
@@ -27,7 +28,8 @@ async def list_targets(_: Reader, service: Serving) -> TargetList:
     """All targets: those that are configured, then every actor that has a manifest."""
 
     def look() -> list[Target]:
-        return [Target(**_document(service, one)) for one in everything(service.config)]
+        following = _following(service)
+        return [Target(**_document(service, one, following)) for one in everything(service.config)]
 
     return TargetList(targets=await service.threads(look))
 
@@ -35,7 +37,7 @@ async def list_targets(_: Reader, service: Serving) -> TargetList:
 @router.get("/targets/{target_id}")
 async def show_target(_: Reader, service: Serving, target: Chosen) -> TargetDetail:
     """One target, with its settings; secrets as how they are got."""
-    found = await service.threads(_document, service, target)
+    found = await service.threads(lambda: _document(service, target, _following(service)))
     return TargetDetail(**found, settings=settings(service.config, target))
 
 
@@ -53,14 +55,23 @@ async def show_observations(_: Reader, service: Serving, target: Chosen) -> Obse
 @router.get("/targets/{target_id}/status")
 async def show_status(_: Reader, service: Serving, target: Chosen) -> Target:
     """How a target stood when it was last looked at."""
-    return Target(**await service.threads(_document, service, target))
+    return Target(**await service.threads(lambda: _document(service, target, _following(service))))
 
 
 _LOOKED_AT = 20
 """Runs, to find out whether something was written since."""
 
 
-def _document(service: Service, named: Named) -> dict[str, Any]:
+def _following(service: Service) -> dict[str, int]:
+    """When each target is due next."""
+    found: dict[str, int] = {}
+    for schedule in service.schedules.listed():
+        due_ns = schedule.next_ns()
+        found[schedule.target] = min(due_ns, found.get(schedule.target, due_ns))
+    return found
+
+
+def _document(service: Service, named: Named, following: Mapping[str, int]) -> dict[str, Any]:
     plan = service.ledger.latest(named.id)
     runs = service.ledger.runs(target=named.id, limit=_LOOKED_AT)
     return {
@@ -74,7 +85,7 @@ def _document(service: Service, named: Named) -> dict[str, Any]:
         "checked_ns": plan and plan.made_ns,
         "plan": plan and plan.id,
         "run": shown(runs[0]) if runs else None,
-        "next": None,
+        "next": following.get(named.id),
     }
 
 
