@@ -18,7 +18,7 @@ ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
-PATIENCE_MS = 12_000
+PATIENCE_MS = 60_000
 """For everything that a test waits for. It ends as soon as the condition holds."""
 
 SLOW = """
