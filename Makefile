@@ -51,10 +51,11 @@ chromium: ## Install the browser that the tests of the pages use; they do withou
 		|| { $(INSTALL) chromium fonts-noto-core; } \
 		|| { echo 'Chromium could not be installed. Type: sudo apt-get install chromium' >&2; exit 1; }
 
-docs: $(DEV) ## Write what the documentation takes from the code: reference, output, picture, probes
+docs: $(DEV) chromium ## Write what the documentation takes from the code: reference, output, pictures, probes
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/console.py --write
 	$(BIN)/python docs/picture.py
+	$(BIN)/python docs/screens.py
 	$(BIN)/python docs/services.py --write
 
 bench: $(DEV) ## Measure against the peers

@@ -14,7 +14,9 @@ from starlette.responses import Response
 from trueup.core import codec
 from trueup.core.model import LOCAL, REMOTE, Content, Entry, Key, Kind, Recorded, Token, key_bytes
 from trueup.core.plan import Item
+from trueup.core.report import Status
 from trueup.engine.filter import DEFAULT_EXCLUDES, PatternFilter
+from trueup.engine.journal import Journal
 from trueup.engine.served import Row, SavedPlan, ServedRun
 from trueup.engine.tokens import Scope
 from trueup.render.wording import SAME, Mark
@@ -39,6 +41,9 @@ COUNTS: Sequence[tuple[str, str, str]] = (
     ("deleted_s3", "remote delete", "deleted on the remote"),
 )
 """A key of the endpoint's answer, the steps that it counts, and how people read it."""
+
+LOOKED_AT = 20
+"""Runs that may have carried out an audit's plan."""
 
 router: APIRouter = pages()
 
@@ -155,6 +160,8 @@ def gallery(service: Service, spec: Datasets, saved: SavedPlan | None, q: str, o
     names = [key for key in {*manifest.entries, *local, *rows} if q.lower() in key.lower()]
     names.sort(key=lambda key: key_bytes(Key(key)))
     page = names[offset : offset + PAGE]
+    synced = _synced_since(service, saved)
+    rows = {key: row for key, row in rows.items() if key not in synced}
     lines = _lines(service, saved, [rows[key] for key in page if key in rows])
     images = [_image(key, manifest, local, lines.get(key), audited=saved is not None) for key in page]
     return Gallery(images, len(names), offset, trouble)
@@ -203,6 +210,22 @@ def _lines(service: Service, saved: SavedPlan | None, rows: Sequence[Row]) -> Ma
     return {key: (line(n, item, header, selected=False), item) for key, (n, item) in decoded.items()}
 
 
+def _synced_since(service: Service, saved: SavedPlan | None) -> set[str]:
+    """The images of the last audit of which every step was carried out since. Blocks."""
+    if saved is None:
+        return set()
+    runs = service.ledger.runs(target=saved.target, limit=LOOKED_AT)
+    journal = Journal(service.state)
+    outcomes = [
+        outcome
+        for run in runs
+        if run.plan == saved.id and run.history is not None
+        for outcome in journal.find(run.history).outcomes
+    ]
+    failed = {outcome.key for outcome in outcomes if outcome.status is not Status.DONE}
+    return {str(outcome.key) for outcome in outcomes if outcome.key not in failed}
+
+
 def _image(
     key: str, manifest: Manifest, local: Mapping[Key, Entry], found: tuple[Line, Item] | None, *, audited: bool
 ) -> Image:
@@ -219,7 +242,9 @@ def _image(
     elif audited:
         agrees = record is not None and here is not None
         remote = Cell("as recorded") if agrees else remote
-        marks, why, over_there = ((SAME,), "all three agree", True) if agrees else ((), "new since the audit", False)
+        marks, why, over_there = (
+            ((SAME,), "recorded, local and remote", True) if agrees else ((), "new since the audit", False)
+        )
     side = LOCAL if here is not None else REMOTE if over_there else ""
     return Image(
         key,
