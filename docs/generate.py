@@ -165,8 +165,8 @@ def exit_codes() -> Lines:
 def words() -> Lines:
     """Every sign, reason and status."""
     yield "# The words of a plan"
-    yield "A line of a plan begins with a sign and a word. The word is always there; colour only repeats it. Signs that"
-    yield "no kind of target uses yet are listed as well: records, damage and after-steps come with further kinds."
+    yield "A line of a plan begins with a sign and a word. The word is always there; colour only repeats it. No kind of"
+    yield "target uses all of them."
     yield ""
     yield from table(("sign", "word", "meaning"), ((_sign(m.sign), m.word, m.meaning) for m in MARKS))
     yield ""
@@ -401,12 +401,11 @@ def _events() -> Iterator[Sequence[str]]:
 # -- stores and names --------------------------------------------------------------------------------------------
 
 
-KIND_MODULES = {
+KIND_MODULES = {kind: kind for kind in KINDS} | {
     "cache": "caches",
     "dataset": "datasets",
-    "folder": "folders",
-    "policies": "policies",
     "envs": "environments",
+    "folder": "folders",
 }
 
 

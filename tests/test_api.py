@@ -11,13 +11,25 @@ import anyio
 import pytest
 from tests.engine.pair import LOCAL, REMOTE, Pair, reasons
 
+from trueup.api.trash import Prunable
 from trueup.core.codec import CodecError, plan_from_json, plan_to_json, report_from_json, report_to_json
-from trueup.core.errors import NotFound, PreconditionFailed, StalePlan, StoreError, Unaddressable, UsageError
+from trueup.core.errors import (
+    NotFound,
+    PreconditionFailed,
+    StalePlan,
+    StoreError,
+    Unaddressable,
+    Unavailable,
+    UsageError,
+)
 from trueup.core.model import Key, key_from_bytes
 from trueup.core.plan import Plan
 from trueup.core.report import EXIT_OK, EXIT_PARTIAL, Status, exit_code
 from trueup.core.strategy import Conflict, Deletes, Direction, Policy
+from trueup.engine.ambient import Ambient, SystemClock
 from trueup.engine.job import Progress
+from trueup.engine.wrap import Wrapper
+from trueup.protocols import Discarded
 
 
 @pytest.fixture
@@ -239,6 +251,52 @@ async def test_pruning_goes_by_age_and_by_run(pair: Pair) -> None:
         assert (await engine.prune(pair.spec(), run_name=runs[0])).removed == 1
         assert [item.item.run for item in await engine.trash(pair.spec())] == [runs[1]]
         assert (await engine.prune(pair.spec(), older_than_seconds=0)).removed == 1
+
+
+class Later(SystemClock):
+    """Forty days on."""
+
+    def now_ns(self) -> int:
+        return super().now_ns() + 40 * 86_400 * 10**9
+
+
+async def test_what_is_older_than_the_retention_leaves_the_trash_with_the_next_run(pair: Pair) -> None:
+    await agreed(pair)
+    drift(pair)
+    month = 30 * 86_400.0
+    assert not (await pair.run(retention_seconds=month)).notes
+    later = replace(pair, ambient=Ambient(clock=Later()))
+    async with later.engine() as engine:
+        assert len(await engine.trash(pair.spec())) == 4
+    assert not (await later.run(retention_seconds=month)).notes, "nothing to do: no run, and nothing is destroyed"
+    pair.write(pair.local, "new", "new")
+    report = await later.run()
+    assert not report.notes, "kept for ever, if nothing is said"
+    pair.write(pair.local, "newer", "newer")
+    report = await later.run(retention_seconds=month)
+    assert report.notes == ("3 versions older than 30 days left the trash",)
+    async with later.engine() as engine:
+        assert [item.item.key for item in await engine.trash(pair.spec())] == ["c"], "the last copy of anything stays"
+
+
+def test_a_version_of_unknown_age_is_not_old() -> None:
+    unknown = Discarded("h", "run", Key("a"), 1, discarded_ns=0)
+    assert Prunable(3600.0).covers(unknown, 10**20), "a person who asks for it knows better"
+    assert not Prunable(3600.0, dated=True).covers(unknown, 10**20)
+    assert Prunable(3600.0, dated=True).covers(replace(unknown, discarded_ns=1), 10**20)
+
+
+async def test_a_trash_that_cannot_be_tidied_fails_no_run(pair: Pair) -> None:
+    class Stuck(Wrapper):
+        async def kept(self) -> list[Discarded]:
+            raise Unavailable("not now")
+
+    await agreed(pair)
+    pair.write(pair.local, "new", "new")
+    report = await pair.run(wrap=lambda _, store: Stuck(store), retention_seconds=3600.0)
+    assert report.ok
+    assert report.notes == ("the trash was not tidied, the next run will try: not now",)
+    assert (pair.remote / "new").exists()
 
 
 # -- looking ---------------------------------------------------------------------------------------------------------

@@ -347,7 +347,7 @@ def test_a_variable_for_other_programs_is_no_profile_where_there_are_none(world:
 
 def test_a_profile_that_is_not_chosen_is_checked_too(world: World) -> None:
     said = world.refused(SITE + '[profiles.p.targets.stie]\nkeep = "some"\n[profiles.p.servers]')
-    assert "profiles.p.targets.stie.keep must be one of all, conflicts, none" in said
+    assert "profiles.p.targets.stie.keep must be one of all, conflicts, uncontested, none" in said
     assert 'profiles.p.targets.stie changes something that there is not - did you mean "site"?' in said
     assert 'trueup.toml:8: profiles.p.servers is no setting - did you mean "serve"?' in said
 
@@ -406,12 +406,20 @@ def test_a_wrong_line_is_answered_with_what_and_why_and_what_is_allowed(world: W
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('kind = "folder"', "", "trueup.toml:2: targets.site has no kind - kinds: folder, policies, envs"),
-        ('kind = "folder"', 'kind = "odd"', 'kind must be one of folder, policies, envs, cache, dataset - it is "odd"'),
+        (
+            'kind = "folder"',
+            "",
+            "trueup.toml:2: targets.site has no kind - kinds: folder, templates, settings, static, policies, envs",
+        ),
+        (
+            'kind = "folder"',
+            'kind = "odd"',
+            'kind must be one of folder, templates, settings, static, policies, envs, cache, dataset - it is "odd"',
+        ),
         (
             'kind = "folder"',
             "kind = ['folder']",
-            "kind must be one of folder, policies, envs, cache, dataset - it is a list",
+            "kind must be one of folder, templates, settings, static, policies, envs, cache, dataset - it is a list",
         ),
         ('local = "./site"', "", "targets.site has no local"),
         ('local = "./site"', "local = []", "the list is empty"),

@@ -12,7 +12,7 @@ import pytest
 from trueup import demo
 from trueup.testing import engines
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(400)]  # dozens of commands, one by one
 
 
 def shown(capfd: pytest.CaptureFixture[str], folder: Path) -> str:
@@ -34,6 +34,10 @@ def test_every_part_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     assert "x damaged       smolvla:v1" in folders
     assert "mock-large" in folders
     assert "! 1 conflict" in folders
+    assert "cart.html" in folders
+    assert "remote: line 2: Expected an expression" in folders
+    assert ".trueup/warm/home.html" in folders
+    assert "remote: line 2, column 1" in folders
     assert "not yet probed" in bucket
     assert "ok photos remote promises: a write that comes late is refused" in bucket
     assert "~  move      2026/teacup.jpg" in bucket

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trueup.actions.sync import ConflictStrategy, SyncDirection, SyncStrategy, sync
     from trueup.api import Engine, Progress
     from trueup.blocking import BlockingEngine
     from trueup.core.check import Guard, Limits
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "BlockingEngine": "trueup.blocking",
     "Conflict": "trueup.core.strategy",
+    "ConflictStrategy": "trueup.actions.sync",
     "Deletes": "trueup.core.strategy",
     "Direction": "trueup.core.strategy",
     "Engine": "trueup.api",
@@ -28,12 +30,16 @@ _HOMES = {
     "Policy": "trueup.core.strategy",
     "Progress": "trueup.api",
     "Report": "trueup.core.report",
+    "SyncDirection": "trueup.actions.sync",
+    "SyncStrategy": "trueup.actions.sync",
     "TrueupError": "trueup.core.errors",
+    "sync": "trueup.actions.sync",
 }
 
 __all__ = [
     "BlockingEngine",
     "Conflict",
+    "ConflictStrategy",
     "Deletes",
     "Direction",
     "Engine",
@@ -45,7 +51,10 @@ __all__ = [
     "Policy",
     "Progress",
     "Report",
+    "SyncDirection",
+    "SyncStrategy",
     "TrueupError",
+    "sync",
 ]
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import anyio
 
@@ -18,6 +18,7 @@ from trueup.api import Engine, yes
 from trueup.api.caching import CacheReport, Operation, Request, Stats, never
 from trueup.config import Config, load
 from trueup.core.errors import StoreError, TimedOut, TrueupError, UsageError
+from trueup.core.report import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
 from trueup.stores.cache.engines import register
 from trueup.stores.cache.templates import checked, load_environment
 from trueup.targets import Caches
@@ -85,6 +86,31 @@ class CacheSyncResult:
     def is_success(self) -> bool:
         """Whether all was done."""
         return not self.errors and not self.conflicts
+
+    ok = is_success
+
+    @property
+    def partial(self) -> bool:
+        """Whether some of it was done and some not."""
+        return self.has_errors and bool(self.synced_items)
+
+    @property
+    def exit_code(self) -> int:
+        """That of the command line for the same."""
+        if not self.errors:
+            return EXIT_OK
+        return EXIT_PARTIAL if self.partial else EXIT_FAILED
+
+    def raise_for_status(self) -> Self:
+        """The result itself.
+
+        Raises:
+            StoreError: If anything failed.
+        """
+        if self.errors:
+            why = "; ".join(map(str, self.errors[:5]))
+            raise StoreError("not all of the cache is as it was to be", why=why) from self.errors[0]
+        return self
 
 
 async def cache_sync(

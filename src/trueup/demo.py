@@ -28,6 +28,37 @@ remote = "share"        # a path here; a URL such as file:///srv/share works the
 deletes = "propagate"   # what is deleted on one side goes to the trash of the other
 """
 
+_WEB = """
+# What a web team deploys, and the bytecode that its application has compiled.
+[targets.pages]
+kind = "templates"
+local = "web/templates"
+remote = "live/templates"
+conflict = "newest_wins"
+cache = "compiled"
+warm = true
+
+[targets.config]
+kind = "settings"
+local = "web/settings"
+remote = "live/settings"
+
+[targets.compiled]
+kind = "cache"
+url = "web/compiled"
+preset = "jinja2"
+environment = "demo_shop:environment"
+"""
+
+_SHOP = """\
+import jinja2
+
+
+def environment():
+    cache = jinja2.FileSystemBytecodeCache("web/compiled")
+    return jinja2.Environment(loader=jinja2.FileSystemLoader("web/templates"), bytecode_cache=cache)
+"""
+
 _URL = "s3://team/photos"
 
 _YEAR_AGO_SECONDS = 365 * 24 * 3600
@@ -218,6 +249,34 @@ def catalogue(workspace: Workspace) -> None:
     workspace.run("models", "history")
 
 
+def web(workspace: Workspace) -> None:
+    """Templates and settings of a web team, with the bytecode that Jinja2 has made of them."""
+    if any(importlib.util.find_spec(name) is None for name in ("jinja2", "yaml")):
+        workspace.say("Templates and settings are left out. To see them: pip install 'trueup[templates,settings]'")
+        return
+    mine, live = workspace.root / "web", workspace.root / "live"
+    workspace.say("A web team deploys templates and settings. Its application keeps compiled templates in a cache.")
+    workspace.configure(_WEB)
+    workspace.write(workspace.root, "demo_shop.py", _SHOP)
+    for folder in (live / "templates", live / "settings", mine / "compiled"):
+        folder.mkdir(parents=True)
+    workspace.write(mine / "templates", "base.html", "<title>{% block title %}{% endblock %}</title>\n")
+    workspace.write(mine / "templates", "home.html", "{% extends 'base.html' %}\n")
+    workspace.write(mine / "settings", "cache.yml", "seconds: 60\n")
+    workspace.say("To compile is to run the team's code, and so its configuration has to be trusted first.")
+    workspace.run("trust")
+    workspace.run("sync", "templates")
+    workspace.run("sync", "settings")
+    workspace.say("The team changes a template that others extend, breaks another, and breaks a setting.")
+    workspace.write(live / "templates", "base.html", "<title>Shop: {% block title %}{% endblock %}</title>\n")
+    workspace.write(live / "templates", "cart.html", "<h1>Cart</h1>\n{% if %}\n")
+    workspace.write(live / "settings", "cache.yml", "seconds: [60\n")
+    workspace.say("What is broken is held, with its line. What leans on the changed template is compiled again.")
+    workspace.run("sync", "templates", "--dry-run", expect=(2,))
+    workspace.run("sync", "templates", expect=(2,))
+    workspace.run("sync", "settings", expect=(2,))
+
+
 def bucket(workspace: Workspace) -> None:
     """The same commands with a bucket on a real S3 server, which runs for as long as this lasts."""
     with tempfile.TemporaryDirectory(prefix="trueup-demo-s3-", ignore_cleanup_errors=True) as folder:
@@ -326,4 +385,4 @@ def _say_goodbye(workspace: Workspace, *, keep: bool) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-PARTS = (folders, registry, catalogue, bucket)
+PARTS = (folders, registry, catalogue, web, bucket)

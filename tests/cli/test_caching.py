@@ -49,6 +49,7 @@ def test_only_the_namespace_that_is_named_goes_and_the_history_shows_it(home: Ho
     assert cache == {"template:a": b"1", "bccache:a": b"2", "session": b"4"}
     assert "sync cache web --operation clear" in home("history", "ls").stdout
     assert "clear 1 key: shop:cached:GET.1.2" in home("history", "show", "last", "--json").stdout
+    assert "undo" not in home("history", "show", "last").stdout, "there is nothing to take back"
     assert "nothing that could be taken back" in home("undo", "last", code=64).stderr
 
 

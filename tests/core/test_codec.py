@@ -260,7 +260,7 @@ def test_a_whole_number_of_seconds_is_read_as_seconds() -> None:
 
 
 def test_an_ordinal_is_written_by_its_name() -> None:
-    assert [encode(phase) for phase in Phase] == ["agree", "clear", "replace", "write", "delete"]
+    assert [encode(phase) for phase in Phase] == ["agree", "clear", "replace", "write", "delete", "after", "finish"]
     assert decode(Phase, "clear", "phase") is Phase.CLEAR
 
 

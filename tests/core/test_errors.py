@@ -6,7 +6,7 @@ import inspect
 import re
 
 from trueup.core import codec, errors
-from trueup.core.errors import PlanRefused, Throttled, TrueupError
+from trueup.core.errors import ConflictError, PlanRefused, Throttled, TrueupError
 
 LINE = re.compile(r"^(?P<branch>[ |`-]*)(?P<name>[A-Z]\w+)(?: \((?P<mixin>\w+)\))?(?: +(?P<code>\d+))?(?: |$)")
 
@@ -84,3 +84,10 @@ def test_a_refusal_carries_its_plan() -> None:
     plan, refusal = object(), object()
     error = PlanRefused("no", why="guards", attempt="look", plan=plan, refusals=(refusal,))
     assert (error.plan, error.refusals, error.why, error.attempt) == (plan, (refusal,), "guards", "look")
+
+
+def test_an_undecided_conflict_carries_what_was_done() -> None:
+    done = object()
+    error = ConflictError("decide", why="a.html", attempt="look", result=done)
+    assert (error.result, error.why, error.attempt, error.exit_code) == (done, "a.html", "look", 4)
+    assert isinstance(error, ValueError)

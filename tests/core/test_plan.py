@@ -136,6 +136,7 @@ DELETED = World.of({"f": "old"}, {"f": "old"}, ())
     [
         (Keep.ALL, (True, 0), (True, 0), (True, 0)),
         (Keep.CONFLICTS, (False, 1), (True, 0), (False, 1)),
+        (Keep.UNCONTESTED, (True, 0), (False, 1), (True, 0)),
         (Keep.NONE, (False, 1), (False, 1), (False, 1)),
     ],
 )

@@ -475,6 +475,18 @@ def test_a_file_and_a_directory_can_be_one_name_too() -> None:
     assert blocked(world) == {"X/", "X/a"}
 
 
+def test_nothing_is_put_below_a_directory_that_is_there_in_another_spelling() -> None:
+    folding = EVERYTHING | {REMOTE: Names(fold_case=True)}
+    file = Entry(Token("1"), Content(Kind.FILE, 1, printed("some")))
+    agreed = Finding(
+        Difference(Key("d/a"), file, file, Ancestor(Token("1"), Token("1"), file.content)), Rule(Reason.AGREE)
+    )
+    put = Rule(Reason.CREATE, (Act(Verb.PUT, REMOTE, LOCAL),))
+    new = [Finding(Difference(Key(key), file, None, None), put) for key in ("D/b", "d/c")]
+    found = settle([new[0], agreed, new[1]], Policy(), folding, complete=True)
+    assert [finding.rule.reason for finding in found] == [Reason.BLOCKED, Reason.AGREE, Reason.CREATE]
+
+
 def test_a_change_of_kind_is_no_collision_with_itself() -> None:
     world = World.of(FILE, FILE, DIRECTORY)
     world.places[LOCAL].names = Names(fold_case=True)

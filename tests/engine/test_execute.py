@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from anyio import to_thread
 from tests.engine.pair import QUICK, REMOTE, Meddler, Pair, Wrap, only, reasons
 
 from trueup.core.errors import Corrupt, NoSpace, StalePlan, StoreError
-from trueup.core.model import LOCAL, UNTRUSTED, Fingerprint, Key, Side, Token
+from trueup.core.model import LOCAL, UNTRUSTED, Fingerprint, Key, Row, Side, Token
 from trueup.core.reconcile import is_sibling
 from trueup.core.report import EXIT_INTERRUPTED, EXIT_OK, EXIT_PARTIAL, Ending, Status, exit_code
 from trueup.core.strategy import Conflict, Deletes, Policy
@@ -24,6 +24,7 @@ from trueup.engine.job import Progress
 from trueup.engine.state import State
 from trueup.engine.wrap import Wrapper
 from trueup.protocols import Effect, Properties, Source, Store, Trash, Written
+from trueup.stores.memory import MemoryStore
 from trueup.testing.clock import LogicalClock
 
 
@@ -441,3 +442,20 @@ async def test_a_remembered_digest_that_proves_wrong_is_forgotten(pair: Pair) ->
     first, second = await pair.run(), await pair.run()
     assert [outcome.code for outcome in first.outcomes] == [Corrupt.code]
     assert (exit_code(second), pair.agree()) == (EXIT_OK, True)
+
+
+async def test_the_same_content_under_another_spelling_is_not_taken_for_its_own(pair: Pair) -> None:
+    folding = MemoryStore("memory://folding", clock=LogicalClock(), case_sensitive=False)
+    folding.put("a", b"one", modified_ns=1)
+
+    class Late(Wrapper):
+        """Does not list it yet."""
+
+        async def scan(self) -> AsyncIterator[list[Row]]:
+            yield []
+
+    pair.write(pair.local, "A", "one")
+    report = await pair.run(wrap=only(REMOTE, lambda _: Late(folding)))
+    assert [outcome.status for outcome in report.outcomes] == [Status.CHANGED]
+    again = await pair.plan(wrap=only(REMOTE, lambda _: folding))
+    assert [(item.key, item.reason) for item in again.items] == [("A", "blocked"), ("a", "create")]

@@ -210,7 +210,7 @@ MUTANTS = (
     Mutant(
         "a prune takes the last copy",
         "api/trash.py",
-        "    return all([await job.stores[side].stat(kept.item.key) is None for side in job.stores])",
+        "    return all([await job.stores[side].stat(kept.item.key) is None for side in sides])",
         "    return False",
     ),
     Mutant(
@@ -218,6 +218,12 @@ MUTANTS = (
         "stores/memory/__init__.py",
         "        if self._filter is None:\n            return False",
         "        if self._filter is None or self._properties.location.endswith('A'):\n            return False",
+    ),
+    Mutant(
+        "another spelling of what is agreed is not looked for",
+        "engine/beside.py",
+        "        if not names.folds:\n            continue",
+        "        if names is not None:\n            continue",
     ),
     Mutant(
         "moves are found on one side only",
@@ -266,10 +272,7 @@ def caught(mutant: Mutant, seeds: int) -> str:
         source = Path(directory) / "src"
         shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
         path = source / "trueup" / mutant.file
-        text = _replaced(path.read_text(), mutant.old, mutant.new, mutant)
-        if mutant.name in _ALSO:
-            text = _replaced(text, *_ALSO[mutant.name], mutant)
-        path.write_text(text)
+        path.write_text(mutated(mutant))
         command = [sys.executable, "-m", "tests.simulation", "--until-broken", "--seeds", str(seeds)]
         env = os.environ | {"PYTHONPATH": os.pathsep.join((str(source), str(ROOT))), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
@@ -279,6 +282,16 @@ def caught(mutant: Mutant, seeds: int) -> str:
         if done.returncode != 1 or not said or not said[-1].startswith("seed "):
             raise RuntimeError(f"{mutant.name}: the simulation itself failed:\n{done.stderr}")
         return said[-1]
+
+
+def mutated(mutant: Mutant) -> str:
+    """The file with the fault in it.
+
+    Raises:
+        ValueError: If the text that it replaces is not there once.
+    """
+    text = _replaced((ROOT / "src" / "trueup" / mutant.file).read_text(), mutant.old, mutant.new, mutant)
+    return _replaced(text, *_ALSO[mutant.name], mutant) if mutant.name in _ALSO else text
 
 
 def _replaced(text: str, old: str, new: str, mutant: Mutant) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.simulation import story
+from tests.simulation import mutants, story
 from tests.simulation.record import ROWS
 from tests.simulation.shrink import shrink
 from tests.simulation.story import Act, Step, Story, Trouble, Visit
@@ -70,3 +70,8 @@ def test_a_story_that_fails_is_shrunk_to_what_matters() -> None:
 
 def test_every_seed_is_another_story() -> None:
     assert len({story.write(seed) for seed in range(200)}) == 200
+
+
+@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_fault_of_the_mutants_can_be_put_in(mutant: mutants.Mutant) -> None:
+    assert mutants.mutated(mutant)

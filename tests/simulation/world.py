@@ -82,6 +82,7 @@ class World:
         self.witness = Witness(
             {name: Place(name, states[name], hand.properties.names.folded) for name, hand in self._hands.items()},
             caseless=bool(self.setting.caseless),
+            hidden=bool(self.setting.patterns) or self.setting.bucket,
         )
         self._persons = {
             name: Person(hand, self._others(name), bucket=self._is_bucket(name)) for name, hand in self._hands.items()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from trueup.api.opening import open_job, spec_from
-from trueup.api.trash import Prunable, Pruned, TrashItem, list_trash, prune, restore
+from trueup.api.trash import Prunable, Pruned, TrashItem, list_trash, prune, restore, tidied
 from trueup.config import Config
 from trueup.config import state_dir as default_state_dir
 from trueup.core.audit import Judged
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
 Select = Callable[[Item], bool]
 """Says of a change of the plan whether it is wanted."""
+
+_TAKING_BACK = frozenset({Guard.MAX_DELETE, Guard.EMPTIED, Guard.ALL_CHANGED})
+"""Guards that speak of how much is written: to take all of it back is no surprise."""
 
 _NO_DECISIONS: Mapping[Key, Conflict] = MappingProxyType({})
 
@@ -213,7 +216,8 @@ class Engine:
             StoreError: If a side cannot be looked at at all.
         """
         job = await self._job(target, allow=allow)
-        return await run(replace(job, resolve=resolve, select=select, command=command), confirm=confirm)
+        report = await run(replace(job, resolve=resolve, select=select, command=command), confirm=confirm)
+        return await tidied(await self._settled(report, job), job)
 
     async def apply(
         self,
@@ -240,7 +244,21 @@ class Engine:
             PlanRefused: If a guard stops the plan.
         """
         job = replace(await self._planned_job(plan, allow), select=select, command=command)
-        return await apply(plan, job, skip_stale=skip_stale, confirm=confirm)
+        return await tidied(
+            await self._settled(await apply(plan, job, skip_stale=skip_stale, confirm=confirm), job), job
+        )
+
+    async def _settled(self, report: Report, job: Job) -> Report:
+        """Settings that the application could not read again are taken back, here and only here."""
+        if job.after is None or report.run is None:
+            return report
+        from trueup.api.content.reloading import failed
+
+        if not failed(report):
+            return report
+        back = replace(job, allow=job.allow | _TAKING_BACK, command=f"taking back {report.run}")
+        taken = await undo(await self.record(report.run), back, confirm=yes, only=LOCAL)
+        return replace(report, rolled_back=taken.run)
 
     async def undo(
         self, run_name: str, *, confirm: Confirm = yes, allow: Iterable[Guard] = (), command: str = ""
@@ -456,7 +474,7 @@ class Engine:
     async def _job(self, target: str | Spec, *, allow: Iterable[Guard] = ()) -> Job:
         allowed = frozenset(allow)
         state = await self._opened(recover=Guard.CORRUPT_STATE in allowed)
-        opening = partial(open_job, buckets=self._config.buckets.values())
+        opening = partial(open_job, buckets=self._config.buckets.values(), targets=self.targets)
         job = await self._ambient.threads(opening, self._spec(target), state, self._ambient)
         return replace(job, allow=allowed, on_progress=self._progress, draining=lambda: self._draining)
 

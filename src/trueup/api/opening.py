@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from trueup.config import Bucket
 from trueup.core.errors import UsageError
@@ -20,13 +21,15 @@ from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
 from trueup.protocols import Access, Filter, Opening, Store
 from trueup.stores import open_store, scheme_of
 from trueup.stores.joined import JoinedStore, places
-from trueup.targets import Spec, caches, datasets, environments, models, policies
+from trueup.targets import NATURES, Spec, caches, datasets, environments, models, policies
 from trueup.targets.caches import Caches
 from trueup.targets.datasets import Datasets
 from trueup.targets.environments import Environments
 from trueup.targets.folders import Folders, Tuning
 from trueup.targets.models import Models
 from trueup.targets.policies import Policies
+
+_NO_TARGETS: Mapping[str, Spec] = MappingProxyType({})
 
 
 def open_job(
@@ -35,6 +38,7 @@ def open_job(
     ambient: Ambient,
     *,
     buckets: Iterable[Bucket] = (),
+    targets: Mapping[str, Spec] = _NO_TARGETS,
 ) -> Job:
     """A job with its sides opened. Blocks.
 
@@ -43,6 +47,7 @@ def open_job(
         state: Where it is remembered what was agreed on.
         ambient: Clock, threads, names.
         buckets: How to get to places that need keys.
+        targets: All that are configured: some name others.
 
     Raises:
         UsageError: If the roots overlap, two of them have one name, or no store knows a scheme.
@@ -56,7 +61,7 @@ def open_job(
         remember=Notes(state),
     )
     if isinstance(spec, Folders):
-        return _open_folders(spec, opening, state, ambient)
+        return _open_folders(spec, opening, state, ambient, targets)
     if isinstance(spec, Caches):
         from trueup.api.caching import open_cache_job
 
@@ -74,11 +79,15 @@ def open_job(
     return open_registry(spec, opening, state, ambient)
 
 
-def _open_folders(spec: Folders, opening: Opening, state: State, ambient: Ambient) -> Job:
+def _open_folders(spec: Folders, opening: Opening, state: State, ambient: Ambient, targets: Mapping[str, Spec]) -> Job:
+    from trueup.api.content import attended, headers_of  # what plain folders need not load
+
+    if spec.nature is not None and (headers := headers_of(spec)) is not None:
+        opening = replace(opening, headers=headers)
     stores = {side: _limited(store, spec.tuning, ambient) for side, store in _open_sides(spec, opening).items()}
     locations = {side: store.properties.location for side, store in stores.items()}
     _refuse_overlap([(side, place) for side in locations for place in places(locations[side])], state.directory)
-    return Job(
+    job = Job(
         target=spec.target(locations),
         policy=spec.policy,
         stores=stores,
@@ -87,7 +96,9 @@ def _open_folders(spec: Folders, opening: Opening, state: State, ambient: Ambien
         limits=spec.limits,
         pace=Pace(spec.tuning.max_concurrent),
         patience=Patience(spec.tuning.retry_attempts, spec.tuning.retry_delay_seconds),
+        retention_seconds=spec.retention_seconds,
     )
+    return job if spec.nature is None else attended(spec, job, opening, targets)
 
 
 def spec_from(plan: Plan) -> Spec:
@@ -109,7 +120,8 @@ def spec_from(plan: Plan) -> Spec:
         case models.KIND:
             return Models(name, locations[models.CATALOGUE], accounts=None)
         case _:
-            return Folders(name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy)
+            nature = NATURES[kind]() if (kind := plan.target.kind) in NATURES else None
+            return Folders(name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy, nature=nature)
 
 
 def _registry(location: str) -> str:

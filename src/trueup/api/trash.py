@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trueup.core.errors import NotFound, PreconditionFailed, StoreError
+from trueup.core.errors import Locked, NotFound, PreconditionFailed, StoreError
 from trueup.core.model import UNTRUSTED, Content, Entry, Kind, Side
+from trueup.core.report import Report
 from trueup.core.table import Verb
 from trueup.engine.job import Job
 from trueup.engine.run import held, writing
@@ -39,10 +40,14 @@ class Prunable:
     run: str | None = None
     last_copies: bool = False
     """Whether versions may go although no side holds anything under their name any more."""
+    dated: bool = False
+    """Whether only versions may go of which the store knows since when they are there."""
 
     def covers(self, item: Discarded, now_ns: int) -> bool:
         """Whether the version is meant, last copy or not."""
         if self.run is not None and item.run != self.run:
+            return False
+        if self.dated and not item.discarded_ns:
             return False
         age_ns = now_ns - item.discarded_ns
         return self.older_than_seconds is None or age_ns >= self.older_than_seconds * 1e9
@@ -84,6 +89,23 @@ async def prune(job: Job, which: Prunable, *, dry_run: bool) -> Pruned:
         if not dry_run:
             await job.stores[kept.side].prune(kept.item.handle)
     return Pruned(removed, size, tuple(refused))
+
+
+async def tidied(report: Report, job: Job) -> Report:
+    """The report of a run after which the trash is as old as it may be; nobody is kept waiting for it."""
+    if job.retention_seconds is None or report.run is None:
+        return report
+    which = Prunable(job.retention_seconds, dated=True)
+    try:
+        async with held(job):
+            pruned = await prune(job, which, dry_run=False)
+    except (StoreError, Locked) as error:
+        return replace(report, notes=(*report.notes, f"the trash was not tidied, the next run will try: {error}"))
+    if not pruned.removed:
+        return report
+    days = f"{job.retention_seconds / 86_400:g} days"
+    versions = f"{pruned.removed:,} version{'s'[: pruned.removed != 1]}"
+    return replace(report, notes=(*report.notes, f"{versions} older than {days} left the trash"))
 
 
 async def _is_last_copy(job: Job, kept: TrashItem) -> bool:

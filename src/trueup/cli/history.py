@@ -16,7 +16,7 @@ from trueup.core.errors import PlanRefused
 from trueup.core.plan import Plan
 from trueup.core.report import exit_code
 from trueup.render.names import moment, printable
-from trueup.render.reports import outcome_line, steps_by_id
+from trueup.render.reports import can_be_undone, outcome_line, steps_by_id
 from trueup.render.tables import history_lines
 from trueup.render.text import line
 
@@ -88,9 +88,10 @@ def show(session: Session, *, run: str) -> int:
                     line(f"  {printable(summary.target_name)}  {moment(summary.started_ns)}"),
                     line(f"  {printable(summary.command)}"),
                     *(outcome_line(outcome, steps.get(outcome.step)) for outcome in record.outcomes),
-                    line(f"  undo: trueup undo {summary.id}", "dim"),
                 ]
             )
+            if can_be_undone(record.plan, record.outcomes):
+                session.show([line(f"  undo: trueup undo {summary.id}", "dim")])
         finish(session, "run", run=record.summary, plan=record.plan, outcomes=record.outcomes, exit_code=0)
         return 0
 

@@ -40,6 +40,8 @@ class Wanted:
     allow: tuple[Guard, ...] = ()
     select: tuple[str, ...] = ()
     """gitignore patterns; empty: everything."""
+    needless: Callable[[Plan], bool] = lambda _: False
+    """Plans that nobody has to be asked about."""
 
     @property
     def selector(self) -> Callable[[Item], bool] | None:
@@ -59,6 +61,9 @@ KINDS = {
     "policies": "registry.syncing:sync_policies",
     "envs": "registry.syncing:sync_envs",
     "all": "registry.syncing:sync_all",
+    "templates": "files:sync_templates",
+    "settings": "files:sync_settings",
+    "static": "files:sync_static",
     "cache": "caching:sync_cache",
     "dataset": "dataset:sync_dataset",
     "models": "models.syncing:sync_models",
@@ -149,7 +154,7 @@ async def rehearse(runner: Runner, target: Chosen, wanted: Wanted) -> tuple[int,
 
 async def carry_out(runner: Runner, target: Chosen, wanted: Wanted) -> tuple[int, Report]:
     """Run one target: the plan is shown, the question asked, the report shown."""
-    asked = Asked(runner, target.words, yes=wanted.yes)
+    asked = Asked(runner, target.words, yes=wanted.yes, needless=wanted.needless)
     try:
         report = await runner.engine.run(
             target.spec,
@@ -234,7 +239,7 @@ def conclude(runner: Runner, report: Report, words: Words, *, shown: bool) -> in
     runner.event("report", report=report)
     if session.text:
         plan = report.plan
-        if not shown and (plan.conflicts or plan.unknown or not plan.complete):
+        if not shown and (plan.conflicts or plan.unknown or plan.damaged or not plan.complete):
             session.show(plan_lines(plan, replace(words, next=None), verbose=session.verbose))
         session.show(report_lines(report, words, verbose=session.verbose))
     return exit_code(report)

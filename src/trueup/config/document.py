@@ -69,14 +69,14 @@ def commands(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def loaded(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The code that a document would load, and the pages that it would ask for, each after the name of its setting."""
+    """The code that a document would load, the pages that it would ask for, the processes that it would signal."""
     for section, targets in table.items():
         found = targets if section == "targets" else {}
         if section == "profiles" and isinstance(targets, dict):
             for profile in targets.values():
                 yield from loaded(profile if isinstance(profile, dict) else {})
         for name, settings in found.items() if isinstance(found, dict) else ():
-            for setting in ("environment", "urls"):
+            for setting in ("environment", "urls", "reload_pidfile", "reload_url"):
                 if isinstance(settings, dict) and setting in settings:
                     value = settings[setting]
                     said = ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -21,22 +21,26 @@ from trueup.config.settings import (
     DATASET,
     DATASETS,
     ENVIRONMENTS,
+    FILES,
     FOLDER,
     KINDS,
     LAYOUT,
     NOTIFY,
     POLICIES,
     PROVIDER,
+    SETTINGS,
     SINGLE,
+    STATIC,
+    TEMPLATES,
     Setting,
 )
 from trueup.config.values import BUCKET as BUCKET_SCHEME
 from trueup.config.values import Address, Delivery, Wrong, plain
 from trueup.core.errors import UsageError
 from trueup.core.strategy import Policy
-from trueup.targets import Spec, caches, environments, policies
+from trueup.targets import Reload, Settings, Spec, Static, Templates, caches, environments, policies
 from trueup.targets.datasets import Layout
-from trueup.targets.folders import KIND, Folders, Selection, Tuning
+from trueup.targets.folders import KIND, Folders, Nature, Selection, Tuning
 
 APP = "trueup"
 PERSONAL = "config.toml"
@@ -362,7 +366,7 @@ def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
         kind = values.get((*path, "kind"))
         settings = SECTIONS.get(path[0]) or KINDS.get(str(kind.value) if kind else KIND, {})
         for name, setting in settings.items():
-            if path[0] == "targets" and name in overrides and settings is FOLDER:
+            if path[0] == "targets" and name in overrides and settings in FILES.values():
                 values[*path, name] = overrides[name]
             elif not setting.required:
                 values.setdefault((*path, name), Found(setting.default, default))
@@ -439,7 +443,19 @@ def _targets(
             problems.append(Problem(values[path].origin, what, "it says where datasets are"))
         elif settings is not None and (layout is not None or table is not DATASET):
             targets[name] = _target(name, table, settings, layout, values[path].origin, problems)
+    _check_caches(values, targets, problems)
     return targets
+
+
+def _check_caches(values: Values, targets: Mapping[str, Spec], problems: list[Problem]) -> None:
+    """What templates name as their caches must be some."""
+    known = [name for name, spec in targets.items() if isinstance(spec, caches.Caches)]
+    for name, spec in targets.items():
+        for cache in spec.nature.caches if isinstance(spec, Folders) and isinstance(spec.nature, Templates) else ():
+            if cache not in known:
+                found = values["targets", name, "cache"]
+                what = f"{dotted(('targets', name, 'cache'))} names {shown(cache)}, which is no target of kind cache"
+                problems.append(Problem(found.origin, what, nearest(cache, known)))
 
 
 def _refuse_foreign(
@@ -469,7 +485,41 @@ def _target(
         return environments.Environments(name, **settings)
     if table is CACHES:
         return _caches(name, settings)
-    return _folders(name, settings, origin, problems)
+    return _folders(name, settings, origin, problems, _nature(table, settings))
+
+
+def _nature(table: Mapping[str, Setting], settings: Mapping[str, Any]) -> Nature | None:
+    if table is TEMPLATES:
+        return Templates(
+            settings["check"],
+            settings["extensions"],
+            settings["delimiters"],
+            bytecode=settings["bytecode"],
+            caches=settings["cache"],
+            warm=settings["warm"],
+        )
+    if table is SETTINGS:
+        return Settings(settings["check"], settings["schemas"], _reload(settings))
+    if table is STATIC:
+        return Static(settings["types"], settings["cache_control"], settings["uncached"])
+    return None
+
+
+def _reload(settings: Mapping[str, Any]) -> Reload:
+    pidfile: Approved | None = settings["reload_pidfile"]
+    url: Approved | None = settings["reload_url"]
+
+    def permit() -> None:
+        for said in (pidfile, url):
+            if said is not None:
+                said.reveal()
+
+    return Reload(
+        settings["reload_signal"],
+        "" if pidfile is None else pidfile.said[0],
+        "" if url is None else url.said[0],
+        permit=permit,
+    )
 
 
 def _caches(name: str, settings: Mapping[str, Any]) -> caches.Caches:
@@ -528,7 +578,9 @@ def _resolved(
     return f"{buckets[name].url.rstrip('/')}/{rest}" if rest else buckets[name].url
 
 
-def _folders(name: str, settings: Mapping[str, Any], origin: Origin, problems: list[Problem]) -> Folders:
+def _folders(
+    name: str, settings: Mapping[str, Any], origin: Origin, problems: list[Problem], nature: Nature | None
+) -> Folders:
     smallest, largest = settings["min_size"], settings["max_size"]
     if smallest is not None and largest is not None and smallest > largest:
         what = f"{dotted(('targets', name))} selects nothing"
@@ -548,4 +600,6 @@ def _folders(name: str, settings: Mapping[str, Any], origin: Origin, problems: l
             settings["bandwidth"],
         ),
         trash=settings["trash"],
+        retention_seconds=settings["retention"],
+        nature=nature,
     )

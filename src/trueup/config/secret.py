@@ -84,7 +84,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """Something that only an approved file may say: code to run, pages to ask for."""
+    """Something that only an approved file may say: code to run, pages to ask for, processes to signal."""
 
     said: tuple[str, ...]
     place: Place
@@ -97,7 +97,7 @@ class Approved:
         """
         if not self.place.trusted():
             raise ConfigError(
-                f"{self.place.file} may not run code, nor ask for pages",
+                f"{self.place.file} may not run code, ask for pages, nor signal processes",
                 why="nobody has approved it as it is now: read it first",
                 attempt=f"trueup trust {shlex.quote(str(self.place.file))}",
             )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trueup.config import values
 from trueup.config.values import Form
 from trueup.core.check import Limits
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
-from trueup.targets import caches, datasets, environments, folders, policies
+from trueup.targets import caches, datasets, environments, folders, policies, static, templates
+from trueup.targets import settings as settings_kind
 
 NAME = re.compile(r"\w[\w.@-]*")
 """Of targets, buckets and profiles: they are typed as arguments and are parts of dotted names."""
@@ -59,6 +60,11 @@ FOLDER: Mapping[str, Setting] = {
     "max_delete": Setting(values.LIMITS, "A run that would delete more is refused.", Limits()),
     "keep": Setting(values.one_of(Keep), "Which replaced and deleted versions go to the trash.", _POLICY.keep),
     "trash": Setting(values.FOLDER, "Another place for the trash of the local side, on the same file system."),
+    "retention": Setting(
+        values.AGE,
+        "How long versions stay in the trash of both sides; the last copy of anything stays. Without it: until "
+        "`trueup trash prune`.",
+    ),
     "max_concurrent": Setting(
         values.whole(1, 1024), "Items in flight at once.", _TUNING.max_concurrent, variable="TRUEUP_MAX_CONCURRENT"
     ),
@@ -146,8 +152,69 @@ LAYOUT: Mapping[str, Setting] = {
 DATASETS = "datasets"
 """The name of that table."""
 
-KINDS: Mapping[str, Mapping[str, Setting]] = {
+_CHECK = Setting(values.SWITCH, "Whether files that are not valid are held back, on either side.", default=True)
+_RELOAD = settings_kind.Reload()
+
+
+def _files(patterns: tuple[str, ...], more: Mapping[str, Setting]) -> Mapping[str, Setting]:
+    """The settings of a folder, with other patterns, and more."""
+    return {**FOLDER, "include": replace(FOLDER["include"], default=patterns), **more}
+
+
+TEMPLATES = _files(
+    templates.PATTERNS,
+    {
+        "check": _CHECK,
+        "extensions": Setting(values.WORDS, "Extensions of Jinja2 that the templates use, as `do` or `i18n`.", ()),
+        "delimiters": Setting(
+            values.DELIMITERS, "Begin and end of blocks, of variables and of comments.", templates.DELIMITERS
+        ),
+        "bytecode": Setting(
+            values.FOLDER, "Folder of Jinja2's bytecode cache; what was compiled from changed templates is cleared.", ""
+        ),
+        "cache": Setting(
+            values.NAMES, "Targets of kind `cache` from which the keys of changed templates are taken out.", ()
+        ),
+        "warm": Setting(
+            values.SWITCH, "Whether those are compiled again, through the `environment` of the cache.", default=False
+        ),
+    },
+)
+SETTINGS = _files(
+    settings_kind.PATTERNS,
+    {
+        "check": _CHECK,
+        "schemas": Setting(values.FOLDER, "Folder of JSON Schemas, `ADAPTER.json` each.", ""),
+        "reload_signal": Setting(
+            values.one_of(settings_kind.Signal), "What the process of `reload_pidfile` gets.", _RELOAD.signal
+        ),
+        "reload_pidfile": Setting(
+            values.APPROVED_FILE, "A file with the number of the process that is to read its settings again."
+        ),
+        "reload_url": Setting(values.PAGE, "Is asked by POST to have the settings read again; 2xx is yes."),
+    },
+)
+STATIC = _files(
+    static.PATTERNS,
+    {
+        "types": Setting(values.TYPES, "Types of further suffixes, as `.glb=model/gltf-binary`.", ()),
+        "cache_control": Setting(values.TEXT, "The `Cache-Control` of what a bucket serves.", static.CACHED),
+        "uncached": Setting(
+            values.PATTERNS, f"Files that get `{static.UNCACHED}` in its place.", static.Static().uncached
+        ),
+    },
+)
+
+FILES: Mapping[str, Mapping[str, Setting]] = {
     folders.KIND: FOLDER,
+    templates.KIND: TEMPLATES,
+    settings_kind.KIND: SETTINGS,
+    static.KIND: STATIC,
+}
+"""The kinds whose targets are two folders."""
+
+KINDS: Mapping[str, Mapping[str, Setting]] = {
+    **FILES,
     policies.KIND: POLICIES,
     environments.KIND: ENVIRONMENTS,
     caches.KIND: CACHES,

@@ -18,6 +18,7 @@ from trueup.targets.datasets import ACTOR_ID, ACTOR_NAME, unsafe
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?((?:[kKmMgGtT]i?)?[bB])")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h)")
+_TYPE = re.compile(r"\.[\w.-]+=[\w.+-]+/[\w.+-]+(; ?[\w-]+=[\w-]+)*")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//)?")
 _MARK = re.compile(r"\{[^}]*\}")
@@ -136,6 +137,19 @@ def duration(*, zero: bool) -> Form:
     return Form(read, 'seconds, or text such as "500ms", "30s", "5m", "2h"', {"anyOf": [number, text]}, number=True)
 
 
+_AGE = re.compile(r"(\d+(?:\.\d+)?) ?([hdw])")
+_AGE_SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+def _read_age(value: object, _: Place) -> float:
+    match = _AGE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise Wrong
+    if not float(match[1]):
+        raise Wrong("it is not positive")
+    return float(match[1]) * _AGE_SECONDS[match[2]]
+
+
 def _read_limits(value: object, _: Place) -> Limits:
     if not isinstance(value, (int, str)):
         raise Wrong
@@ -152,6 +166,35 @@ def _read_patterns(value: object, _: Place) -> tuple[str, ...]:
     if any(not pattern.strip() or "\n" in pattern for pattern in patterns):
         raise Wrong("one of them is empty or has several lines")
     return tuple(patterns)
+
+
+def _read_words(value: object, _: Place) -> tuple[str, ...]:
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) and word.isidentifier() for word in words):
+        raise Wrong
+    return tuple(words)
+
+
+def _read_names(value: object, _: Place) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise Wrong
+    return tuple(names)
+
+
+def _read_types(value: object, place: Place) -> tuple[str, ...]:
+    types = _read_patterns(value, place)
+    if odd := [text for text in types if not _TYPE.fullmatch(text)]:
+        raise Wrong(f"{shown(odd[0])} is none")
+    return types
+
+
+def _read_delimiters(value: object, _: Place) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) != 6 or not all(isinstance(mark, str) and mark for mark in value):
+        raise Wrong
+    if len({value[0], value[2], value[4]}) != 3:
+        raise Wrong("two of them begin alike")
+    return tuple(value)
 
 
 def _read_folder(value: object, place: Place) -> str:
@@ -260,6 +303,14 @@ def _read_pages(value: object, place: Place) -> Approved:
     return Approved(tuple(_read_url(page, place) for page in pages), place)
 
 
+def _read_page(value: object, place: Place) -> Approved:
+    return Approved((_read_url(value, place),), place)
+
+
+def _read_approved_file(value: object, place: Place) -> Approved:
+    return Approved((_read_folder(value, place),), place)
+
+
 def _read_cache(value: object, place: Place) -> str:
     if not isinstance(value, str) or not value or not value.isprintable() or " " in value:
         raise Wrong
@@ -357,8 +408,21 @@ ATTRIBUTE = Form(
     {"type": "string", "pattern": f"^{_ATTRIBUTE.pattern}$"},
 )
 PAGES = Form(_read_pages, "an http:// or https:// URL, or a list of them, in a file that is trusted", _TEXTS)
+PAGE = Form(
+    _read_page, "an http:// or https:// URL, in a file that is trusted", {"type": "string", "pattern": "^https?://[^/]"}
+)
+APPROVED_FILE = Form(_read_approved_file, "a file, in a file that is trusted", _TEXT)
 CACHE = Form(_read_cache, "a URL (redis://, rediss://, unix://, memory://) or a folder", _TEXT)
 PATTERNS = Form(_read_patterns, "a pattern, or a list of patterns, as in .gitignore", _TEXTS)
+NAMES = Form(_read_names, "a name, or a list of names", _TEXTS)
+WORDS = Form(_read_words, "a word, or a list of words", _TEXTS)
+TYPES = Form(_read_types, "a list of .SUFFIX=TYPE", _TEXTS)
+DELIMITERS = Form(
+    _read_delimiters,
+    "a list of six",
+    {"type": "array", "items": _TEXT, "minItems": 6, "maxItems": 6},
+)
+AGE = Form(_read_age, 'text such as "12h", "30d", "2w"', {"type": "string", "pattern": f"^{_AGE.pattern}$"})
 FOLDER = Form(_read_folder, "a folder", _TEXT)
 FILE = Form(_read_folder, "a file", _TEXT)
 FOLDERS = Form(_read_folders, "a folder, or a list of folders", _TEXTS)

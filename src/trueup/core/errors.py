@@ -108,6 +108,11 @@ class ConflictError(TrueupError, ValueError):
     code = "TU-CONFLICT"
     exit_code = 4
 
+    def __init__(self, what: str, *, why: str = "", attempt: str = "", result: object = None) -> None:
+        super().__init__(what, why=why, attempt=attempt)
+        self.result = result
+        """What was done, where a call that has a result raises."""
+
 
 class StoreError(TrueupError):
     """One side refused or failed."""

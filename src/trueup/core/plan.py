@@ -73,6 +73,10 @@ class Phase(IntEnum):
     """A file becomes a directory or back."""
     WRITE = 3
     DELETE = 4
+    AFTER = 5
+    """No change of a side, but what follows from one: an `ACT` for what was written."""
+    FINISH = 6
+    """What comes when all of those were tried: caches are filled again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything a run would do, in key order."""
+    """Everything a run would do, in key order, after-steps at the end."""
 
     target: Target
     policy: Policy
@@ -315,6 +319,8 @@ class _Builder:
                 return True
             case Keep.CONFLICTS:
                 return finding.rule.reason in (Reason.LOCAL_WINS, Reason.REMOTE_WINS)
+            case Keep.UNCONTESTED:
+                return finding.rule.reason not in (Reason.LOCAL_WINS, Reason.REMOTE_WINS)
             case Keep.NONE:
                 return False
             case _:

@@ -78,6 +78,10 @@ class Report:
     seconds: float = 0.0
     selected: int | None = None
     """How many changes were chosen, where not all were."""
+    rolled_back: str | None = None
+    """The run that took this one back, because an after-step failed that it cannot do without."""
+    notes: tuple[str, ...] = ()
+    """What was done, or could not be, beside the plan."""
 
     @property
     def counts(self) -> Counter[Status]:

@@ -48,6 +48,7 @@ class Keep(StrEnum):
 
     ALL = "all"
     CONFLICTS = "conflicts"
+    UNCONTESTED = "uncontested"
     NONE = "none"
 
 

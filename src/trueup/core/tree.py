@@ -112,6 +112,11 @@ class Names:
     fold_case: bool = False
     fold_unicode: bool = False
 
+    @property
+    def folds(self) -> bool:
+        """Whether two spellings can be one name."""
+        return self.fold_case or self.fold_unicode
+
     def folded(self, key: Key) -> str:
         """Keys that fold to the same string are one name on that side."""
         text = unicodedata.normalize("NFC", key) if self.fold_unicode else key
@@ -300,7 +305,7 @@ def _block_names(table: dict[Key, Finding], names: Mapping[Side, Names]) -> None
         blocked = {
             key for key, finding in table.items() if any(problem(name) is not None for name in finding.writes(side))
         }
-        if names[side].fold_case or names[side].fold_unicode:
+        if names[side].folds:
             blocked |= _colliding(table, names[side], side, blocked)
         for key, finding in table.items() if blocked else ():
             if key in blocked or (finding.writes(side) and not blocked.isdisjoint(parents(key))):
@@ -308,17 +313,27 @@ def _block_names(table: dict[Key, Finding], names: Mapping[Side, Names]) -> None
 
 
 def _colliding(table: Mapping[Key, Finding], names: Names, side: Side, blocked: set[Key]) -> set[Key]:
-    """What would be put under a name that is another one's on that side, were it only until the end of the run."""
-    taken: dict[str, list[Key]] = defaultdict(list)
+    """What would be put under a name that is another one's on that side, were it only until the end of the run.
+
+    The same holds for what would be put below a directory of such a name, unless it is there in that spelling.
+    """
+    taken: dict[str, set[str]] = defaultdict(set)
+    directories: dict[str, set[Key]] = defaultdict(set)
+    there: set[Key] = set()
     for key, finding in table.items():
-        if finding.seen(side) is not None or (finding.does(Verb.PUT, side) and key not in blocked):
-            taken[names.folded(key).rstrip("/")].append(key)
-    return {
-        key
-        for keys in taken.values()
-        for key in keys
-        if len({key.rstrip("/") for key in keys}) > 1 and table[key].does(Verb.PUT, side)
-    }
+        if finding.seen(side) is not None:
+            there.update(parents(key))
+        elif not finding.does(Verb.PUT, side) or key in blocked:
+            continue
+        taken[names.folded(key).rstrip("/")].add(key.rstrip("/"))
+        for directory in parents(key):
+            directories[names.folded(directory)].add(directory)
+
+    def collides(key: Key) -> bool:
+        above = (directories[names.folded(directory)] for directory in parents(key) if directory not in there)
+        return len(taken[names.folded(key).rstrip("/")]) > 1 or any(len(spellings) > 1 for spellings in above)
+
+    return {key for key, finding in table.items() if finding.does(Verb.PUT, side) and collides(key)}
 
 
 def _keep_directories(table: dict[Key, Finding]) -> None:

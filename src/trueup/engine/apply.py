@@ -55,9 +55,12 @@ async def apply(plan: Plan, job: Job, *, skip_stale: bool, confirm: Confirm) -> 
 async def _find_stale(plan: Plan, job: Job) -> dict[Key, str]:
     """Items of the plan that are no longer as it saw them, with what is different."""
     stale: dict[Key, str] = {}
+    deciding = {side for side, seen in plan.observed.items() if not seen.informs}  # others may be out of reach
 
     async def look_at(item: Item) -> None:
         for key, side, then in _expected(item):
+            if side not in deciding:
+                continue
             try:
                 now = await job.stores[side].stat(key)
             except StoreError as error:  # a link, for example, where a file was

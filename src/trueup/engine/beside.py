@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 
 from trueup.core.model import (
@@ -21,12 +21,13 @@ from trueup.core.model import (
     Kind,
     Row,
     key_bytes,
+    key_from_bytes,
     parents,
     range_below,
 )
 from trueup.core.reconcile import Reason, other
 from trueup.core.table import Rule
-from trueup.core.tree import SIDES, Finding
+from trueup.core.tree import SIDES, Finding, Names
 from trueup.engine.job import Job
 
 
@@ -96,6 +97,35 @@ async def with_what_is_in_the_way(
     above = {Key(directory[:-1]) for key in new for directory in parents(key)}
     below = await job.ambient.threads(job.state.first_below, number, new, known)
     return await with_agreed(job, number, bare.beneath(findings), {*above, *below})
+
+
+async def with_other_spellings(job: Job, number: int | None, findings: Sequence[Finding]) -> list[Finding]:
+    """Add what is agreed under another spelling of a new name, on a side that takes both for one name.
+
+    Costs a look at every agreed key, where there is such a side and something new for it.
+    """
+    added: set[Key] = set()
+    for side in SIDES:
+        names = job.stores[side].properties.names
+        if not names.folds:
+            continue
+        new = [finding.key for finding in findings if finding.seen(side) is None and finding.seen(other(side))]
+        if new:
+            added |= await job.ambient.threads(_spelled_alike, job, number, names, new)
+    return await with_agreed(job, number, findings, added)
+
+
+def _spelled_alike(job: Job, number: int | None, names: Names, new: Sequence[Key]) -> set[Key]:
+    """Agreed keys that, or directories of which, fold to the same as a new key or one of its directories. Blocks."""
+    wanted = {folded for key in new for folded in _folded(names, key)}
+    with closing(job.state.scan_ancestors(number)) as batches:
+        keys = (key_from_bytes(row[0]) for batch in batches for row in batch)
+        return {key for key in keys if not wanted.isdisjoint(_folded(names, key))}
+
+
+def _folded(names: Names, key: Key) -> list[str]:
+    """The key and the directories above it, folded, without slashes at their ends."""
+    return [names.folded(path).rstrip("/") for path in (*parents(key), key)]
 
 
 def sibling_names(findings: Sequence[Finding]) -> set[Key]:

@@ -47,7 +47,15 @@ async def examine(
             continue
         for side in job.stores:
             found += await _side(name, job, side)
+        found += [await _need(f"{name} {what}", ask, job.ambient) for what, ask in job.needs.items()]
     return found
+
+
+async def _need(what: str, ask: Callable[[], str], ambient: Ambient) -> Diagnosis:
+    try:
+        return Diagnosis(what, ok=True, detail=await ambient.threads(ask))
+    except TrueupError as error:
+        return Diagnosis(what, ok=False, detail=str(error), fix=error.attempt)
 
 
 async def _state(directory: Path, opened: Callable[[], Awaitable[State]], ambient: Ambient) -> Diagnosis:

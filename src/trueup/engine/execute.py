@@ -34,7 +34,12 @@ async def execute(plan: Plan, job: Job) -> Report:
 
     Every item that is finished is recorded with its ancestor; a failed one stops nothing but what needs it and the
     deletions, which come last.
+
+    Raises:
+        ConfigError: If the plan does what nobody has approved; nothing was done.
     """
+    if job.permit is not None:
+        await job.ambient.threads(job.permit, plan)
     begun = job.ambient.clock.monotonic()
     run = job.ambient.run_id()
     number = await job.ambient.threads(job.state.remember_target, job.target)
@@ -183,8 +188,7 @@ class _Execution:
         for step in item.steps:
             if step.verb is Verb.SAVE:
                 continue  # one operation with the write that it protects; its outcome follows below
-            missing = [need for need in step.needs if need not in self.done and need not in {s.id for s in saves}]
-            if missing or (outcomes and outcomes[-1].status is not Status.DONE):
+            if not self._ready(item, step) or (outcomes and outcomes[-1].status is not Status.DONE):
                 outcomes.append(Outcome(step.id, step.key, Status.SKIPPED, "a step that it needs was not carried out"))
                 continue
             outcome, result = await self._attempt(step, self._trash(item, step))
@@ -202,6 +206,13 @@ class _Execution:
         agrees = complete and self.job.audit is None
         agreed = tuple(written(self.job, self.plan, item, results, begun_ns)) if agrees else ()
         return Finished(n, ordered, agreed)
+
+    def _ready(self, item: Item, step: Step) -> bool:
+        """Whether what the step needs is done. After-steps follow whatever of it was written."""
+        if item.phase >= Phase.AFTER:
+            return not step.needs or not self.done.isdisjoint(step.needs)
+        saves = {other.id for other in item.steps if other.verb is Verb.SAVE}
+        return all(need in self.done or need in saves for need in step.needs)
 
     def _report(self, item: Item, outcomes: Sequence[Outcome]) -> None:
         self.items_done += 1
@@ -316,7 +327,8 @@ class _Execution:
         side and makes it as a sibling: whichever comes second finds it there.
         """
         store, value = self.stores[step.side], step.value
-        if value is None or step.verb is Verb.MOVE or is_directory(step.key):
+        folds = store.properties.names.folds  # then it may be there under another spelling
+        if value is None or step.verb is Verb.MOVE or is_directory(step.key) or folds:
             return None
         entry = await store.stat(step.key)
         if entry is None or entry.content.size != value.content.size:

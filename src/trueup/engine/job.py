@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from trueup.core.audit import Method
 from trueup.core.check import Guard, Limits
 from trueup.core.model import Key, Shown, Side
-from trueup.core.plan import Item, Step, Target
+from trueup.core.plan import Item, Plan, Step, Target
 from trueup.core.report import Outcome
 from trueup.core.strategy import Conflict, Policy
 from trueup.core.table import Verb
@@ -60,6 +60,18 @@ Sights = Mapping[Side, Mapping[Key, Shown]]
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """Judges content before it may replace anything, on either side."""
+
+    problem: Callable[[Key, bytes], str | None]
+    """Why the content must not be published under this key; None if it may. Blocks."""
+    most_bytes: int
+    """Larger content is not read, and not published."""
+    seconds: float = 300.0
+    """For reading one candidate."""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One target, its sides opened, and how this run goes about it."""
 
@@ -87,6 +99,17 @@ class Job:
     on_progress: Callable[[Progress], None] = lambda _: None
     act: Callable[[Step], Awaitable[None]] | None = None
     """Carries out a step that is no change of a side: stops a container, empties a cache."""
+    check: Check | None = None
+    """What content must be like to be written; None: anything is."""
+    after: Callable[[Plan, Sequence[Item]], Awaitable[tuple[Item, ...]]] | None = None
+    """The after-steps that a plan calls for, and those that the latest run has left undone, as far as they still are
+    wanted; `act` carries them out."""
+    permit: Callable[[Plan], None] | None = None
+    """Raises, before anything is written, where the plan does what nobody has approved; None: all of it may be done."""
+    needs: Mapping[str, Callable[[], str]] = field(default_factory=lambda: MappingProxyType({}))
+    """What a run needs beside its sides, by name: each says where it is, or raises TrueupError. They block."""
+    retention_seconds: float | None = None
+    """How long versions stay in the trash, the last copy of anything apart; None: until somebody prunes it."""
     audit: Audit | None = None
     """How sides that have no ancestor are compared, with a record; None: two sides with an ancestor."""
     draining: Callable[[], bool] = lambda: False

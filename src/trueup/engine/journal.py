@@ -118,6 +118,35 @@ class Journal:
             rows = connection.execute("SELECT n, item FROM items WHERE run = ? AND outcomes IS NULL ORDER BY n", (run,))
             return [(int(n), codec.decode(Item, json.loads(text), "item")) for n, text in rows]
 
+    def left_over(self, number: int) -> list[Item]:
+        """After-steps that the latest run of a target has not carried out, though something that they follow was.
+
+        One that has failed counts if its record says that it is to be tried again.
+        """
+        with self._state.reading() as connection:
+            latest = connection.execute(
+                "SELECT id FROM runs WHERE target = ? AND state != ? ORDER BY rowid DESC LIMIT 1",
+                (number, RunState.RUNNING.value),
+            ).fetchone()
+            if latest is None:
+                return []
+            pairs = connection.execute(
+                "SELECT item, outcomes FROM items WHERE run = ? AND (instr(item, ?) OR instr(item, ?)) ORDER BY n",
+                (*latest, *_FOLLOWING),
+            ).fetchall()
+            open_items = [(text, outcomes) for text, outcomes in pairs if set(_statuses(outcomes)) != {Status.DONE}]
+            if not open_items:
+                return []
+            rows = connection.execute("SELECT outcomes FROM items WHERE run = ?", latest)
+            done = {
+                data["step"]
+                for (text,) in rows
+                for data in (json.loads(text) if text else ())
+                if data["status"] == Status.DONE
+            }
+        found = [(codec.decode(Item, json.loads(text), "item"), _statuses(outcomes)) for text, outcomes in open_items]
+        return [item for item, statuses in found if _is_owed(item, statuses, done)]
+
     # -- history -------------------------------------------------------------------------------------------------
 
     def history(self, number: int | None, limit: int) -> list[RunSummary]:
@@ -190,6 +219,17 @@ _WROTE = """EXISTS (SELECT 1 FROM items WHERE run = runs.id AND outcomes LIKE '%
 
 _REMEMBERED = '"phase": "agree"'
 """In an item that writes no side. In the text of a name the quotes would be escaped."""
+
+
+_FOLLOWING = ('"phase": "after"', '"phase": "finish"')
+"""The same, of after-steps."""
+
+
+def _is_owed(item: Item, statuses: Sequence[str], done: set[str]) -> bool:
+    """Whether an after-step that was not carried out should have been, and is to be tried again."""
+    if Status.FAILED in statuses and not any(step.record and step.record.fields.get("again") for step in item.steps):
+        return False
+    return all(not step.needs or not done.isdisjoint(step.needs) for step in item.steps)
 
 
 def _dump(outcomes: Iterable[Outcome]) -> str:

@@ -36,7 +36,13 @@ from trueup.core.reconcile import LookCloser, Reason, other, reconcile
 from trueup.core.table import Act, Rule, Verb
 from trueup.core.tree import SIDES, Finding
 from trueup.engine.agree import trusted
-from trueup.engine.beside import Bare, sibling_names, with_agreed, with_what_is_in_the_way
+from trueup.engine.beside import (
+    Bare,
+    sibling_names,
+    with_agreed,
+    with_other_spellings,
+    with_what_is_in_the_way,
+)
 from trueup.engine.groups import ungrouped
 from trueup.engine.job import Job, Progress
 from trueup.engine.recognise import recognised
@@ -108,6 +114,7 @@ class _Observer:
         for side in found.lost:
             found.findings = [finding for finding in found.findings if not self._says_nothing(finding, side)]
         found.findings = await with_what_is_in_the_way(self.job, self.number, found.findings, self.bare)
+        found.findings = await with_other_spellings(self.job, self.number, found.findings)
         await self._look_at_siblings()
         if found.complete:
             await self._follow_moves()

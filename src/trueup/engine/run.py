@@ -17,11 +17,12 @@ from trueup.core.check import Refusal, check
 from trueup.core.errors import Locked, PlanRefused
 from trueup.core.model import Key, Side, parents
 from trueup.core.moves import settle_with_moves
-from trueup.core.plan import Item, Observed, Plan, build_items
+from trueup.core.plan import Item, Observed, Phase, Plan, build_items
 from trueup.core.report import Ending, Report
 from trueup.core.table import Verb
 from trueup.core.tree import SIDES
 from trueup.engine.audit import survey
+from trueup.engine.candidates import checked, narrowed, with_after_steps
 from trueup.engine.execute import execute, remember
 from trueup.engine.job import Job
 from trueup.engine.killed import settle_killed
@@ -72,7 +73,7 @@ async def planned(job: Job) -> Plan:
     """Observe the sides and reconcile what they show."""
     if job.audit is not None:
         return await (await survey(job, job.audit)).plan()
-    return build_plan(job, await observe(job))
+    return await with_after_steps(job, await checked(job, build_plan(job, await observe(job))))
 
 
 def build_plan(job: Job, seen: Observation) -> Plan:
@@ -106,25 +107,29 @@ def selected(plan: Plan, job: Job) -> Plan:
     """The plan with only those changes that are wanted. What only remembers an agreement always is.
 
     A change of kind is carried out whole or not at all: with one of its items come all that it needs, or that need it.
-    A directory stays if something is not moved out of it after all.
+    A directory stays if something is not moved out of it after all. After-steps follow what is left to follow.
     """
     if job.select is None:
         return plan
-    wanted = {item.key for item in plan.changes if job.select(item)}
+    changes = [item for item in plan.changes if item.phase < Phase.AFTER]
+    wanted = {item.key for item in changes if job.select(item)}
     owner = {step.id: item.key for item in plan.items for step in item.steps}
-    bonds = [(item.key, owner[need]) for item in plan.changes for step in item.steps for need in step.needs]
+    bonds = [(item.key, owner[need]) for item in changes for step in item.steps for need in step.needs]
     reached: set[Key] = set()
     while reached != wanted:
         reached = set(wanted)
         wanted |= {key for bond in bonds if not wanted.isdisjoint(bond) for key in bond}
-    left = _left_by_moves(item for item in plan.changes if item.key not in wanted)
+    left = _left_by_moves(item for item in changes if item.key not in wanted)
 
     def keep(item: Item) -> bool:
         return not item.is_change or (
             item.key in wanted and left.isdisjoint((step.key, step.side) for step in item.steps)
         )
 
-    return replace(plan, items=tuple(item for item in plan.items if keep(item)))
+    items = [item for item in plan.items if item.phase < Phase.AFTER and keep(item)]
+    ids = frozenset(step.id for item in items for step in item.steps)
+    after = (narrowed(item, ids) for item in plan.items if item.phase >= Phase.AFTER)
+    return replace(plan, items=(*items, *(item for item in after if item is not None)))
 
 
 def _left_by_moves(items: Iterable[Item]) -> set[tuple[Key, Side]]:

@@ -30,14 +30,21 @@ from trueup.core.plan import Item, Observed, Phase, Plan, Ref, Step
 from trueup.core.reconcile import STANDINGS, Reason
 from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Standing, Verb
+from trueup.engine.candidates import with_after_steps
 from trueup.engine.execute import execute
 from trueup.engine.job import Job
 from trueup.engine.journal import RunRecord
 from trueup.engine.run import Confirm, held, refuse, writing
 
 
-async def undo(record: RunRecord, job: Job, *, confirm: Confirm) -> Report:
+async def undo(record: RunRecord, job: Job, *, confirm: Confirm, only: Side | None = None) -> Report:
     """Take a run back. An undo is a run, and can be undone.
+
+    Args:
+        record: The run.
+        job: For the run's target.
+        confirm: Is shown the plan; False ends the undo with nothing done.
+        only: Take back only what was written on this side.
 
     Raises:
         UsageError: If the run did nothing that could be taken back.
@@ -47,7 +54,7 @@ async def undo(record: RunRecord, job: Job, *, confirm: Confirm) -> Report:
     async with held(job):
         # Read again: if the run was killed, its books have been finished under the lock just now.
         record = await job.ambient.threads(job.journal.find, record.summary.id)
-        plan = await undo_plan(job, record)
+        plan = await with_after_steps(job, await undo_plan(job, record, only))
         refuse(plan, check(plan, job.limits, allow=job.allow))
         if not await confirm(plan):
             return Report(plan, Ending.DECLINED)
@@ -55,13 +62,15 @@ async def undo(record: RunRecord, job: Job, *, confirm: Confirm) -> Report:
             return await execute(plan, job)
 
 
-async def undo_plan(job: Job, record: RunRecord) -> Plan:
+async def undo_plan(job: Job, record: RunRecord, only: Side | None = None) -> Plan:
     """The plan that takes a run back.
 
     Raises:
         UsageError: If the run did nothing that could be taken back.
     """
-    done = {outcome.step: outcome for outcome in record.outcomes if outcome.status is Status.DONE}
+    steps = (step for item in record.plan.items for step in item.steps)
+    chosen = {step.id for step in steps if only is None or step.side == only}
+    done = {o.step: o for o in record.outcomes if o.status is Status.DONE and o.step in chosen}
     builder = _Undo(job, done)
     kept = {side: {item.handle for item in await job.stores[side].kept()} for side in job.stores}
     items: list[Item] = []

@@ -68,6 +68,18 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Headers:
+    """How an item is to be served, where a store serves what it holds."""
+
+    content_type: str | None = None
+    cache_control: str | None = None
+
+
+def _plain(_: Key) -> Headers:
+    return Headers()
+
+
+@dataclass(frozen=True, slots=True)
 class Opening:
     """What a store is given when it is opened."""
 
@@ -82,6 +94,8 @@ class Opening:
     """What is configured for some URLs; the longest that fits counts."""
     remember: MutableMapping[str, str] | None = None
     """Where a store keeps what it found out about a service; None: it finds out again each time."""
+    headers: Callable[[Key], Headers] = _plain
+    """How what is written is to be served. Only buckets serve, other stores do not ask."""
 
 
 @dataclass(frozen=True, slots=True)

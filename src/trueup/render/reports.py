@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import assert_never
 
 from trueup.core.model import Kind
@@ -33,14 +33,18 @@ def report_lines(report: Report, words: Words, *, verbose: int = 0) -> list[Line
     lines = [((name, "bold"), ("  ", ""), *_ending(report))]
     lines += _outcomes(report, verbose)
     lines += _open(report.plan, words)
-    if report.run is not None and report.counts[Status.DONE] and _can_be_undone(report):
+    lines += [line(f"  note: {printable(note)}", "dim") for note in report.notes]
+    if report.rolled_back is not None:
+        lines.append(line(f"  taken back by run {report.rolled_back}: what was there before is there again", "yellow"))
+    elif report.run is not None and can_be_undone(report.plan, report.outcomes):
         lines.append(line(f"  run {report.run}   undo: trueup undo {report.run}", "dim"))
     return lines
 
 
-def _can_be_undone(report: Report) -> bool:
+def can_be_undone(plan: Plan, outcomes: Iterable[Outcome]) -> bool:
     """Whether a side was changed: what else a run did, such as emptying a cache, nothing takes back."""
-    return any(step.verb is not Verb.ACT for item in report.plan.changes for step in item.steps)
+    done = {outcome.step for outcome in outcomes if outcome.status is Status.DONE}
+    return any(step.id in done and step.verb is not Verb.ACT for item in plan.changes for step in item.steps)
 
 
 def _ending(report: Report) -> Line:
@@ -58,7 +62,7 @@ def _ending(report: Report) -> Line:
 
 
 def _in_sync(plan: Plan) -> tuple[str, str]:
-    if not plan.complete or plan.unknown or plan.conflicts:
+    if not plan.complete or plan.unknown or plan.conflicts or plan.damaged:
         return "nothing could be done", "yellow"
     news = any(item.reason == Reason.ADOPT and not forgets(item) for item in plan.items)
     remembered = ", which is now remembered" if news else ""
@@ -158,6 +162,10 @@ def _open(plan: Plan, words: Words) -> Iterator[Line]:
         number = len(plan.conflicts)
         waiting = f"{count(number, 'conflict')} {'waits' if number == 1 else 'wait'} for a person"
         yield line(f"  ! {waiting}: trueup conflicts ls {words.target}{words.flags}", "magenta")
+    if plan.damaged:
+        number = len(plan.damaged)
+        stays = "is not valid and stays" if number == 1 else "are not valid and stay"
+        yield line(f"  x {count(number, 'item')} {stays} where {'it is' if number == 1 else 'they are'}", "red")
     if plan.unknown or not plan.complete:
         what = count(len(plan.unknown), "item") if plan.complete else "a whole side"
         yield line(f"  ? {what} could not be judged: trueup plan {words.target}{words.flags}", "magenta")

@@ -43,7 +43,11 @@ SAVE = Mark("", "save", "", "the version that is replaced goes to the trash firs
 SIBLING = Mark("", "sibling", "cyan", "the losing version gets a name of its own beside the winner")
 ADOPT = Mark("=", "adopt", "", "both sides are the same already; only that is remembered")
 FORGET = Mark("", "forget", "", "on neither side any more, or no part of the target any more; only that is remembered")
-ACT = Mark("", "act", "", "an after-step: invalidate, warm, reload")
+ACT = Mark("", "act", "", "what else is done: a container stopped, a cache emptied")
+CLEAR = Mark("", "clear", "", "behind the writes: compiled templates are deleted")
+INVALIDATE = Mark("", "invalidate", "", "behind the writes: keys are taken out of a cache")
+WARM = Mark("", "warm", "", "behind the writes: a cache is filled again")
+RELOAD = Mark("", "reload", "", "behind the writes: an application reads its settings again")
 CONFLICT = Mark("!", "conflict", "magenta", "a person decides; see `trueup conflicts`")
 SAME = Mark("=", "same", "", "nothing to do")
 UNKNOWN = Mark("?", "unknown", "magenta", "a side could not say; nothing is done, nothing is forgotten")
@@ -56,7 +60,8 @@ HELD = Mark("", "held", "yellow", "waits for another item, or for a complete lis
 
 MARKS: tuple[Mark, ...] = (
     UPLOAD, DOWNLOAD, CREATE, UPDATE, DELETE, RECORD_ADD, RECORD_CHANGE, RECORD_REMOVE, CONFLICT, SAME, UNKNOWN,
-    DAMAGED, UNREGISTERED, BLOCKED, MOVE, REPLACE, ADOPT, FORGET, SAVE, SIBLING, ACT, KEEP, SKIP, HELD,
+    DAMAGED, UNREGISTERED, BLOCKED, MOVE, REPLACE, ADOPT, FORGET, SAVE, SIBLING, ACT, CLEAR, INVALIDATE, WARM, RELOAD,
+    KEEP, SKIP, HELD,
 )  # fmt: skip
 """Every mark, for `trueup help symbols`."""
 
@@ -72,7 +77,10 @@ _COUNTED: Mapping[Mark, tuple[str, str]] = {
     ADOPT: ("to remember", "to remember"),
     FORGET: ("to forget", "to forget"),
     SAVE: ("saved to the trash", "saved to the trash"),
-    ACT: ("after-step", "after-steps"),
+    ACT: ("further step", "further steps"),
+    CLEAR: ("cleared", "cleared"),
+    INVALIDATE: ("invalidated", "invalidated"),
+    WARM: ("warmed", "warmed"),
     KEEP: ("stays as it is", "stay as they are"),
     SKIP: ("skipped", "skipped"),
     HELD: ("held", "held"),
@@ -101,9 +109,13 @@ VERBS: Mapping[Verb, Mark] = {
 """Marks of all verbs but PUT, whose mark says the way that the content goes."""
 
 
+AFTER_MARKS: Mapping[str, Mark] = {"bytecode": CLEAR, "invalidate": INVALIDATE, "warm": WARM, "reload": RELOAD}
+"""Marks of after-steps, by what their records say."""
+
+
 def possible_marks(verbs: Collection[Verb]) -> tuple[Mark, ...]:
     """The marks that a plan can hold whose stores offer these verbs."""
-    content = {UPLOAD, DOWNLOAD, CREATE, UPDATE} if Verb.PUT in verbs else set()
+    content = {UPLOAD, DOWNLOAD, CREATE, UPDATE, *AFTER_MARKS.values()} if Verb.PUT in verbs else set()
     found = content | {KEEP, FORGET} | set(IDLE_MARKS.values()) | {VERBS[verb] for verb in verbs if verb in VERBS}
     return tuple(mark for mark in MARKS if mark in found)
 
@@ -112,6 +124,8 @@ def step_mark(step: Step) -> Mark:
     """The mark of one step."""
     if step.verb is Verb.PUT or (step.verb is Verb.REPLACE_KIND and step.value is not None):
         return _put_mark(step)
+    if step.verb is Verb.ACT and step.record is not None:
+        return AFTER_MARKS.get(str(step.record.fields.get("act")), ACT)
     return VERBS[step.verb]
 
 

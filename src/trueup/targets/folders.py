@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from trueup.core.check import Limits
 from trueup.core.model import LOCAL, REMOTE, Side
@@ -45,9 +46,18 @@ class Tuning:
     """Bandwidth of each side, all items together; None: no limit."""
 
 
+class Nature(Protocol):
+    """What is known of the files of a target, where it is more than that they are files."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of the target."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """One target of kind ``folder``."""
+    """Two folders: a target of kind ``folder``, or of a kind that knows more of its files."""
 
     name: str
     local: tuple[str, ...]
@@ -60,9 +70,17 @@ class Folders:
     tuning: Tuning = field(default_factory=Tuning)
     trash: str | None = None
     """Another place for the trash of the local side, on the same file system."""
+    retention_seconds: float | None = None
+    """How long versions stay in the trash, the last copy of anything apart; None: until somebody prunes it."""
+    nature: Nature | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of the target."""
+        return KIND if self.nature is None else self.nature.kind
 
     def target(self, locations: Mapping[Side, str]) -> Target:
         """The identity of this target for canonical locations; neither name nor selection are part of it."""
-        canonical = "\0".join((KIND, locations[LOCAL], locations[REMOTE]))
+        canonical = "\0".join((self.kind, locations[LOCAL], locations[REMOTE]))
         identity = hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        return Target(identity, self.name, KIND, dict(locations))
+        return Target(identity, self.name, self.kind, dict(locations))

@@ -11,7 +11,8 @@ from typing import Any
 import jinja2
 import pytest
 from anyio import to_thread
-from tests.stores.cache.conftest import Caching, Server
+from tests.stores.cache.conftest import Caching
+from tests.valkey import Server
 
 from trueup.api import Engine
 from trueup.api.caching import Operation, Request

@@ -13,7 +13,8 @@ from typing import Any
 
 import jinja2
 import pytest
-from tests.stores.cache.conftest import HOSTILE, Caching, Server
+from tests.stores.cache.conftest import HOSTILE, Caching
+from tests.valkey import Server
 
 from trueup.stores.cache.presets import PRESETS
 from trueup.targets import Caches

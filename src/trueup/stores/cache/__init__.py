@@ -211,6 +211,11 @@ class CacheStore(Inventory):
             if cache.delete(ours):
                 removed.keys += [text(member) for member in ours]
 
+    def there(self, keys: Sequence[str]) -> set[str]:
+        """Which of these keys the cache holds. Blocks."""
+        with closing(self.opened()) as cache:
+            return {key for key, held in zip(keys, cache.there([raw(key) for key in keys]), strict=True) if held}
+
     def values(self, keys: Sequence[str]) -> list[bytes | None]:
         """What keys hold. Blocks."""
         with closing(self.opened()) as cache:

@@ -51,6 +51,10 @@ class Cache(Protocol):
         """What keys hold; None for keys that are not there, or hold something else than bytes."""
         ...
 
+    def there(self, keys: Sequence[bytes]) -> list[bool]:
+        """Whether keys are held, whatever they hold."""
+        ...
+
     def sizes(self, keys: Sequence[bytes]) -> list[int]:
         """Bytes that keys take, the engine's own account included where it tells; 0 for keys that are not there."""
         ...
@@ -103,6 +107,10 @@ class MemoryCache:
         """As `Cache`."""
         found = [self._mapping.get(self._key(key)) for key in keys]
         return [value if isinstance(value, bytes) else None for value in found]
+
+    def there(self, keys: Sequence[bytes]) -> list[bool]:
+        """As `Cache`."""
+        return [self._key(key) in self._mapping for key in keys]
 
     def sizes(self, keys: Sequence[bytes]) -> list[int]:
         """As `Cache`: of text and bytes."""
@@ -183,6 +191,12 @@ class FolderCache:
                 return None
             with os.fdopen(descriptor, "rb") as file:
                 return file.read()
+
+    def there(self, keys: Sequence[bytes]) -> list[bool]:
+        """As `Cache`: a name with a slash in it is none of a file here."""
+        with _os_errors(self.location), os.scandir(os.fsencode(self._folder)) as entries:
+            held = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
+        return [key in held for key in keys]
 
     def sizes(self, keys: Sequence[bytes]) -> list[int]:
         """As `Cache`."""
@@ -305,6 +319,16 @@ class RedisCache:
             with self._translated():
                 found += self._client.mget(page)
         return found
+
+    def there(self, keys: Sequence[bytes]) -> list[bool]:
+        """As `Cache`: many in one round trip."""
+        held: list[bool] = []
+        for page in _pages(keys):
+            with self._translated(), self._client.pipeline(transaction=False) as pipeline:
+                for key in page:
+                    pipeline.exists(key)
+                held += [bool(count) for count in pipeline.execute()]
+        return held
 
     def sizes(self, keys: Sequence[bytes]) -> list[int]:
         """As `Cache`: ``MEMORY USAGE``, many in one round trip."""

@@ -42,6 +42,8 @@ class Pattern:
     """Literals; None: a free part."""
     classes: tuple[bytes, ...]
     """The expressions of the free parts, in order."""
+    free: tuple[str, ...] = ()
+    """Their names."""
 
     @property
     def glob(self) -> bytes:
@@ -83,6 +85,7 @@ def pattern(template: str, known: Mapping[str, str]) -> Pattern:
     """
     parts: list[bytes | None] = []
     classes: list[bytes] = []
+    free: list[str] = []
     end = 0
     for match in _PART.finditer(template):
         parts.append(template[end : match.start()].encode())
@@ -97,11 +100,12 @@ def pattern(template: str, known: Mapping[str, str]) -> Pattern:
             )
         parts.append(None)
         classes.append(CLASSES[kind])
+        free.append(name)
     parts.append(template[end:].encode())
     merged = _merged(parts)
     if not merged or merged[0] is None:
         raise UsageError(f"{template} would match keys of every application", why="it begins with a free part")
-    return Pattern(merged, tuple(classes))
+    return Pattern(merged, tuple(classes), tuple(free))
 
 
 def _merged(parts: list[bytes | None]) -> tuple[bytes | None, ...]:

@@ -28,7 +28,7 @@ class Preset:
 PRESETS: Mapping[str, Preset] = {
     "fastblocks": Preset(
         {
-            "templates": "template:{name}",
+            "templates": "template:{template}",
             "bccache": "bccache:{name}",
             "responses": "{app}:cached:{method:word}.{crc:digits}.{vary:maybe_digits}",
             "gather": "gather:{name}",

@@ -8,7 +8,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +19,9 @@ from trueup.core.errors import ConfigError, StoreError, UsageError
 URL_SECONDS = 30.0
 """Longest time for one page that is asked for to be cached."""
 READ_BYTES = 1024 * 1024
+
+OURS = ".trueup"
+"""How the names begin of what trueup keeps in a folder: trash, identity, files that are being written."""
 
 
 def load_environment(name: str, folder: Path | None) -> Any:
@@ -85,13 +88,14 @@ class Templates:
         self._environment = environment
 
     def names(self) -> list[str]:
-        """The real list, sorted.
+        """The real list, sorted. What trueup itself keeps beside templates is none.
 
         Raises:
             StoreError: If the loader cannot list.
         """
         try:
-            return sorted(self._environment.list_templates())
+            names = self._environment.list_templates()
+            return sorted(name for name in names if not any(part.startswith(OURS) for part in name.split("/")))
         except TypeError as error:
             raise StoreError("the loader of the templates cannot list them", why=str(error)) from error
 
@@ -117,6 +121,7 @@ class Templates:
         """
         from jinja2 import TemplateError, TemplateSyntaxError
 
+        self._forget(name)
         try:
             found = self._environment.get_template(name)
             if inspect.isawaitable(found):
@@ -126,6 +131,13 @@ class Templates:
             raise StoreError(f"{error.name or name}:{error.lineno}: {error.message}") from error
         except TemplateError as error:
             raise StoreError(f"{name} cannot be compiled", why=str(error)) from error
+
+    def _forget(self, name: str) -> None:
+        """A template that this process has loaded before would be handed out again, and no bytecode be written."""
+        loaded: Any = getattr(self._environment, "cache", None) or {}
+        for key in [key for key in loaded.keys() if key[-1] == name]:  # noqa: SIM118 - Jinja's is no mapping
+            with suppress(KeyError):  # the application may have been faster
+                del loaded[key]
 
 
 def _finish(found: Any) -> None:

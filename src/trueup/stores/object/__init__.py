@@ -36,6 +36,7 @@ from trueup.protocols import (
     Discarded,
     Effect,
     Filter,
+    Headers,
     Opening,
     Properties,
     Source,
@@ -75,6 +76,7 @@ class ObjectStore:
         filter: Which items belong; None: all.
         remember: Where it is kept what the service can do.
         lease_seconds: For how long a run that was killed elsewhere keeps others away.
+        headers: How what is written is to be served.
     """
 
     def __init__(
@@ -87,12 +89,14 @@ class ObjectStore:
         filter: Filter | None = None,  # noqa: A002  # the word that everybody uses for it
         remember: MutableMapping[str, str] | None = None,
         lease_seconds: float = LEASE_SECONDS,
+        headers: Callable[[Key], Headers] = lambda _: Headers(),
     ) -> None:
         self.place = place
         self._clock = clock
         self._threads = threads
         self._unique = unique
         self._filter = filter
+        self._headers = headers
         self._lease_seconds = lease_seconds
         self._memory = {} if remember is None else remember
         self._bucket = Bucket(place)
@@ -235,14 +239,14 @@ class ObjectStore:
         self._ours.add(write_id, upload.digests.fingerprint)
         if not able:
             self._compare(key, expect)
-        metadata = upload.metadata(write_id)
+        metadata, headers = upload.metadata(write_id), self._headers(key)
         with self._bin.keeping(key, expect, trash) as effect:
             try:
-                digests = upload.send(self._bucket, metadata, expect, able=able, begins=effect.begins)
+                digests = upload.send(self._bucket, metadata, expect, able=able, begins=effect.begins, headers=headers)
             except PreconditionFailed:
                 if expect is not None or not self._is_empty_folder(key):
                     raise
-                digests = upload.send(self._bucket, metadata, expect, able=able, begins=effect.begins)
+                digests = upload.send(self._bucket, metadata, expect, able=able, begins=effect.begins, headers=headers)
         token = digests.token
         if not (small and abilities.md5):
             landed = settled(self._bucket, key, write_id)
@@ -434,4 +438,5 @@ def open_url(url: str, opening: Opening) -> ObjectStore:
         unique=opening.unique,
         filter=opening.filter,
         remember=opening.remember,
+        headers=opening.headers,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from trueup.core.errors import NotFound, PreconditionFailed
 from trueup.core.model import Token
+from trueup.protocols import Headers
 from trueup.stores.object.connect import Place
 from trueup.stores.object.errors import NoBucket, translated
 
@@ -24,6 +25,8 @@ TIMEOUT_SECONDS = 300.0
 
 TICK_NS = 2_000_000_000
 """Services tell times in whole seconds."""
+
+NO_HEADERS = Headers()
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -92,13 +95,27 @@ class Bucket:
 
         return read
 
-    def put(self, key: str, data: bytes, metadata: Mapping[str, str], condition: Mapping[str, Any]) -> None:
+    def put(
+        self,
+        key: str,
+        data: bytes,
+        metadata: Mapping[str, str],
+        condition: Mapping[str, Any],
+        headers: Headers = NO_HEADERS,
+    ) -> None:
         """Write an object by one request."""
         with self.doing(key):
-            self.operator.write(self.path(key), data, **condition, **self._metadata(metadata))
+            self.operator.write(self.path(key), data, **condition, **self._metadata(metadata), **_served(headers))
 
     def writer(
-        self, key: str, metadata: Mapping[str, str], condition: Mapping[str, Any], *, chunk: int, concurrent: int
+        self,
+        key: str,
+        metadata: Mapping[str, str],
+        condition: Mapping[str, Any],
+        headers: Headers = NO_HEADERS,
+        *,
+        chunk: int,
+        concurrent: int,
     ) -> Any:
         """A file to write a large object with. It comes into being when the file is closed, and only then.
 
@@ -106,7 +123,13 @@ class Bucket:
         """
         with self.doing(key):
             return self.operator.open(
-                self.path(key), "wb", chunk=chunk, concurrent=concurrent, **condition, **self._metadata(metadata)
+                self.path(key),
+                "wb",
+                chunk=chunk,
+                concurrent=concurrent,
+                **condition,
+                **self._metadata(metadata),
+                **_served(headers),
             )
 
     def _metadata(self, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -160,6 +183,11 @@ def only_if(expect: Token | None, *, able: bool = True) -> dict[str, Any]:
     if not able:
         return {}
     return {"if_not_exists": True} if expect is None else _matching(expect)
+
+
+def _served(headers: Headers) -> dict[str, Any]:
+    named = {"content_type": headers.content_type, "cache_control": headers.cache_control}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _time_ns(told: Any) -> int:

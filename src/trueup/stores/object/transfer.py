@@ -14,8 +14,8 @@ from blake3 import blake3
 
 from trueup.core.errors import Corrupt, PreconditionFailed, Unavailable
 from trueup.core.model import Fingerprint, Key, Token
-from trueup.protocols import Source
-from trueup.stores.object.bucket import Bucket, Head, gone_is_changed, only_if
+from trueup.protocols import Headers, Source
+from trueup.stores.object.bucket import NO_HEADERS, Bucket, Head, gone_is_changed, only_if
 from trueup.stores.object.probe import Abilities
 
 if TYPE_CHECKING:
@@ -176,6 +176,7 @@ class Upload:
         *,
         able: bool,
         begins: Callable[[], None],
+        headers: Headers = NO_HEADERS,
     ) -> Digests:
         """Write the object, if the expected version is there.
 
@@ -185,6 +186,7 @@ class Upload:
             expect: The version to replace.
             able: Whether the service refuses to replace another.
             begins: Called right before the request that makes the object.
+            headers: How it is to be served.
 
         Raises:
             PreconditionFailed: If another one is; nothing has changed.
@@ -193,20 +195,25 @@ class Upload:
         condition = only_if(expect, able=able)
         with gone_is_changed(self.key):
             if self.data is None:
-                return self._send_parts(bucket, metadata, condition, begins)
+                return self._send_parts(bucket, metadata, condition, begins, headers)
             begins()
-            bucket.put(self.key, self.data, metadata, condition)
+            bucket.put(self.key, self.data, metadata, condition, headers)
             return self.digests
 
     def _send_parts(
-        self, bucket: Bucket, metadata: Mapping[str, str], condition: Mapping[str, Any], begins: Callable[[], None]
+        self,
+        bucket: Bucket,
+        metadata: Mapping[str, str],
+        condition: Mapping[str, Any],
+        begins: Callable[[], None],
+        headers: Headers,
     ) -> Digests:
         """In parts; an error leaves the upload open on the service, invisible, until its rule for such things."""
         size = part_bytes(self.source.size)
         known = Source(self.source.open, self.source.size, self.digests.fingerprint)
         token = self.digests.token
         tally, part = Tally(self.key, known, 0 if token else size), bytearray()
-        file = bucket.writer(self.key, metadata, condition, chunk=size, concurrent=PARTS)
+        file = bucket.writer(self.key, metadata, condition, headers, chunk=size, concurrent=PARTS)
         with self.source.open() as chunks:
             for chunk in chunks:
                 tally.add(chunk)
