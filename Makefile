@@ -14,7 +14,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix azurite turso engine docs bench blackbox compare simulate mutants trees aimock clean
+.PHONY: help demo test check fix azurite turso engine chromium docs bench blackbox compare simulate mutants trees aimock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -26,6 +26,7 @@ test: $(DEV) ## Run the tests; core must be covered to the last branch
 	@$(MAKE) -s azurite || { [ "$$CI" != true ] && echo 'Its tests are skipped.' >&2; }
 	@$(MAKE) -s turso || { [ "$$CI" != true ] && echo 'Its tests are skipped.' >&2; }
 	@$(MAKE) -s engine || { [ "$$CI" != true ] && echo 'Its tests are skipped.' >&2; }
+	@$(MAKE) -s chromium || { [ "$$CI" != true ] && echo 'Its tests are skipped.' >&2; }
 	$(BIN)/pytest tests/core --numprocesses=auto --cov=trueup.core --cov-report=
 	$(BIN)/coverage report --include='src/trueup/core/*' --fail-under=100
 	$(BIN)/pytest --ignore=tests/core --numprocesses=auto --dist=worksteal $(if $(filter true,$(CI)),--reruns=1 -rR)
@@ -50,10 +51,16 @@ engine: ## Install the container engine that the tests use, and busybox for its 
 		[ -z "$$missing" ] || { $(INSTALL) docker.io busybox-static; } \
 		|| { echo 'Docker could not be installed. Type: sudo apt-get install docker.io busybox-static' >&2; exit 1; }
 
-docs: $(DEV) ## Write what the documentation takes from the code: reference, output, picture, probes
+chromium: ## Install the browser that the tests of the pages use; they do without if that fails
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+		|| { $(INSTALL) chromium fonts-noto-core; } \
+		|| { echo 'Chromium could not be installed. Type: sudo apt-get install chromium' >&2; exit 1; }
+
+docs: $(DEV) chromium ## Write what the documentation takes from the code: reference, output, pictures, probes
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/console.py --write
 	$(BIN)/python docs/picture.py
+	$(BIN)/python docs/screens.py
 	$(BIN)/python docs/services.py --write
 
 bench: $(DEV) ## Measure against the peers

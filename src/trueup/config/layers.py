@@ -15,6 +15,7 @@ from trueup.config.settings import (
     FOLDER,
     KINDS,
     NAME,
+    NOTIFY,
     PROVIDER,
     RESERVED,
     TABLES,
@@ -81,6 +82,7 @@ class Reader:
             "buckets": self._bucket,
             "providers": self._provider,
             "alerts": self._alert,
+            "notify": self._notify,
         }
         for section, content in table.items():
             if section in TABLES:
@@ -133,6 +135,10 @@ class Reader:
     def _alert(self, path: Path, value: Any, where: Path, profile: str) -> Values:
         found = {path: Found(None, self._document.origin(where, profile=profile))}
         return found | self._settings(self._table(value, where), ALERT, path, where, profile)
+
+    def _notify(self, path: Path, value: Any, where: Path, profile: str) -> Values:
+        found = {path: Found(None, self._document.origin(where, profile=profile))}
+        return found | self._settings(self._table(value, where), NOTIFY, path, where, profile)
 
     def _settings(
         self,

@@ -28,8 +28,11 @@ from trueup.config.settings import (
     FOLDER,
     KINDS,
     LAYOUT,
+    NOTIFY,
     POLICIES,
     PROVIDER,
+    SERVE,
+    SERVER,
     SETTINGS,
     STATIC,
     TABLES,
@@ -86,7 +89,23 @@ class Alert:
     changes: tuple[str, ...] = ()
 
 
-SECTIONS: Mapping[str, Mapping[str, Setting]] = {"buckets": BUCKET, "providers": PROVIDER, "alerts": ALERT}
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Where it is told that a target stands otherwise than before."""
+
+    name: str
+    deliver: Delivery
+    secret: Secret | None = None
+    targets: tuple[str, ...] = ()
+
+
+PORT: int = SERVE["port"].default  # type: ignore[assignment]  # its form reads nothing else
+SECTIONS: Mapping[str, Mapping[str, Setting]] = {
+    "buckets": BUCKET,
+    "providers": PROVIDER,
+    "alerts": ALERT,
+    "notify": NOTIFY,
+}
 """The settings of each section that is not about targets."""
 
 
@@ -107,6 +126,9 @@ class Config:
     alerts: Mapping[str, Alert] = field(default_factory=lambda: MappingProxyType({}))
     enrich: tuple[DataSource, ...] = ()
     """Data packages that tell more of models than their providers, by precedence."""
+    notify: Mapping[str, Notify] = field(default_factory=lambda: MappingProxyType({}))
+    port: int = PORT
+    """Of the server."""
     settings: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     """Every setting in effect by its dotted name, as JSON types; secrets as how they are got."""
     origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}))
@@ -176,6 +198,7 @@ def load(
     providers = {name: ProviderSettings(**found) for name, found in _tables(values, "providers", problems)}
     alerts = {name: Alert(name, **found) for name, found in _tables(values, "alerts", problems)}
     enrich = values.get((CATALOGUE, "enrich"))
+    notify = {name: Notify(name, **found) for name, found in _tables(values, "notify", problems)}
     refuse(problems)
     listed = _listed(values)
     head = {"state_dir": (str(directory), state_origin), "profile": (chosen, chosen_origin)}
@@ -190,6 +213,8 @@ def load(
         providers=MappingProxyType(providers),
         alerts=MappingProxyType(alerts),
         enrich=() if enrich is None else enrich.value,
+        notify=MappingProxyType(notify),
+        port=values[SERVER, "port"].value if (SERVER, "port") in values else PORT,
         settings=MappingProxyType(
             {name: value for name, (value, _) in head.items()}
             | {dotted(path): plain(found.value) for path, found in listed}
@@ -292,7 +317,11 @@ def _check_profiles(layers: list[Layer], problems: list[Problem]) -> None:
             for path, found in values.items():
                 if path[0] in TABLES:
                     continue
-                whole = path[0] in ("providers", "alerts") or (*path, "kind") in values or (*path, "url") in values
+                whole = (
+                    path[0] in ("providers", "alerts", "notify")
+                    or (*path, "kind") in values
+                    or (*path, "url") in values
+                )
                 if len(path) == 2 and path not in base and not whole:
                     known = [other[1] for other in base if other[0] == path[0]]
                     what = f"{dotted(('profiles', name, *path))} changes something that there is not"

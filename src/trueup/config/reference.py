@@ -15,8 +15,10 @@ from trueup.config.settings import (
     LAYOUT,
     MODELS,
     NAME,
+    NOTIFY,
     PROVIDER,
     RESERVED,
+    SERVE,
     VARIABLES,
     Setting,
 )
@@ -55,6 +57,13 @@ def schema() -> dict[str, Any]:
             "propertyNames": {"pattern": f"^{NAME.pattern}$"},
             "additionalProperties": _object(_properties(ALERT)),
         },
+        "notify": {
+            "type": "object",
+            "description": "Where it is told that a target stands otherwise than before, by name.",
+            "propertyNames": {"pattern": f"^{NAME.pattern}$"},
+            "additionalProperties": _object(_properties(NOTIFY)),
+        },
+        "serve": _object(_properties(SERVE)) | {"description": "The server."},
     }
     profiles = {
         "type": "object",
@@ -83,6 +92,8 @@ def _reference() -> Iterator[str]:
         ("Providers", PROVIDER),
         ("Alerts", ALERT),
         ("The catalogue of AI models", MODELS),
+        ("Notifications", NOTIFY),
+        ("Server", SERVE),
     ]:
         yield from (f"### {title}", "", "| setting | must be | default | |", "|---|---|---|---|")
         for name, setting in settings.items():

@@ -171,8 +171,12 @@ MODELS: Mapping[str, Setting] = {
     ),
 }
 
-DATASETS, CATALOGUE = "datasets", "models"
-TABLES: Mapping[str, Mapping[str, Setting]] = {DATASETS: LAYOUT, CATALOGUE: MODELS}
+SERVE: Mapping[str, Setting] = {
+    "port": Setting(values.whole(1, 65535), "Where `trueup serve` listens, and `--port` finds it.", 8000),
+}
+
+DATASETS, CATALOGUE, SERVER = "datasets", "models", "serve"
+TABLES: Mapping[str, Mapping[str, Setting]] = {DATASETS: LAYOUT, CATALOGUE: MODELS, SERVER: SERVE}
 """The settings of tables that there are once, and that have no name of their own."""
 
 _CHECK = Setting(values.SWITCH, "Whether files that are not valid are held back, on either side.", default=True)
@@ -269,6 +273,12 @@ ALERT: Mapping[str, Setting] = {
     "deliver": Setting(values.DELIVERY, "Where it goes; each thing is told once.", required=True),
     "days": Setting(values.DAYS, "How many days before a model retires, each time.", (90, 60, 30, 7)),
     "changes": Setting(values.PATTERNS, "Kinds of change that are told too, such as `removed` or `price`.", ()),
+}
+
+NOTIFY: Mapping[str, Setting] = {
+    "deliver": Setting(values.DELIVERY, "Where it goes; each change of a target is told once.", required=True),
+    "secret": Setting(values.SECRET, "What the server signs with, so that a webhook can tell who speaks."),
+    "targets": Setting(values.PATTERNS, "Names of targets; without them all.", ()),
 }
 
 VARIABLES: Mapping[str, str] = {
