@@ -1,7 +1,7 @@
 """Measure trueup against its peers: run.py [ROW...] [--quick] [--dir FOLDER] [--repeats N]; `make bench` runs all.
 
 Rows of folders are in `rows`, those of buckets (`s3-...`) in `bucket_rows`: these start a server of their own on
-loopback, and stop it; so do those of `model_rows` and `cache_rows`.
+loopback, and stop it; so do those of `model_rows`, `cache_rows` and `agent_rows`.
 A full run of all rows takes about a quarter of an hour and writes RESULTS.md beside this file; `--record` writes single
 rows into it.
 """
@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import agent_rows
 import bucket_rows
 import cache_rows
 import dataset_rows
@@ -26,7 +27,15 @@ from ground import Bench
 from machine import describe
 from table import page, replaced, section
 
-ROWS = rows.ROWS | bucket_rows.ROWS | cache_rows.ROWS | dataset_rows.ROWS | model_rows.ROWS | registry_rows.ROWS
+ROWS = (
+    rows.ROWS
+    | bucket_rows.ROWS
+    | cache_rows.ROWS
+    | dataset_rows.ROWS
+    | model_rows.ROWS
+    | registry_rows.ROWS
+    | agent_rows.ROWS
+)
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 

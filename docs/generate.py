@@ -395,6 +395,7 @@ def _events() -> Iterator[Sequence[str]]:
 
 
 KIND_MODULES = {kind: kind for kind in KINDS} | {
+    "agent": "agents",
     "cache": "caches",
     "dataset": "datasets",
     "envs": "environments",

@@ -12,6 +12,7 @@ from trueup.config.secret import Place
 from trueup.config.settings import (
     ALERT,
     BUCKET,
+    FOLDER,
     KINDS,
     NAME,
     PROVIDER,
@@ -110,7 +111,9 @@ class Reader:
                     (*where, "kind"), f"must be one of {', '.join(KINDS)}", f"it is {shown(kind)}: no such kind"
                 )
                 return found
-        settings = {name: setting for kind in KINDS.values() for name, setting in kind.items()}
+        every = {name: setting for kind in KINDS.values() for name, setting in kind.items()}
+        own = KINDS.get(kind if isinstance(kind, str) else "", FOLDER)  # kinds differ in what shares a name
+        settings = {**every, **own}
         return found | self._settings(table, settings, path, where, profile, also="kind")
 
     def _single(self, section: str, value: Any, where: Path, profile: str) -> Values:

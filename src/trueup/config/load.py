@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from trueup.config.layers import WRONG, Found, Layer, Reader, Values
 from trueup.config.problems import Origin, Problem, Source, dotted, nearest, refuse, shown
 from trueup.config.secret import Approved, Place, Secret, absolute
 from trueup.config.settings import (
+    AGENTS,
     ALERT,
     BUCKET,
     CACHES,
@@ -38,7 +40,7 @@ from trueup.config.values import BUCKET as BUCKET_SCHEME
 from trueup.config.values import Address, Delivery, Wrong, plain
 from trueup.core.errors import UsageError
 from trueup.core.strategy import Policy
-from trueup.targets import Reload, Settings, Spec, Static, Templates, caches, environments, policies
+from trueup.targets import Reload, Settings, Spec, Static, Templates, agents, caches, environments, policies
 from trueup.targets.datasets import Layout
 from trueup.targets.folders import KIND, Folders, Nature, Selection, Tuning
 from trueup.targets.models import Source as DataSource
@@ -462,6 +464,8 @@ def _target(
         return policies.Policies(name, **settings)
     if table is ENVIRONMENTS:
         return environments.Environments(name, **settings)
+    if table is AGENTS:
+        return _agent(name, settings)
     if table is CACHES:
         return _caches(name, settings)
     return _folders(name, settings, origin, problems, _nature(table, settings))
@@ -498,6 +502,23 @@ def _reload(settings: Mapping[str, Any]) -> Reload:
         "" if pidfile is None else pidfile.said[0],
         "" if url is None else url.said[0],
         permit=permit,
+    )
+
+
+def _agent(name: str, settings: Mapping[str, Any]) -> agents.Agents:
+    secret: Secret | None = settings.get("token")
+
+    def token() -> str | None:
+        return os.environ.get(agents.TOKEN) if secret is None else secret.reveal()
+
+    return agents.Agents(
+        name,
+        settings["database"],
+        settings["remote"],
+        policy=Policy(settings["direction"], settings["conflict"], settings["deletes"], settings["keep"]),
+        limits=settings["max_delete"],
+        timeout_seconds=settings["timeout"],
+        token=token,
     )
 
 

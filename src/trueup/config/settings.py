@@ -10,7 +10,7 @@ from trueup.config import values
 from trueup.config.values import Form
 from trueup.core.check import Limits
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
-from trueup.targets import caches, datasets, environments, folders, models, policies, static, templates
+from trueup.targets import agents, caches, datasets, environments, folders, models, policies, static, templates
 from trueup.targets import settings as settings_kind
 
 NAME = re.compile(r"\w[\w.@-]*")
@@ -108,6 +108,20 @@ ENVIRONMENTS: Mapping[str, Setting] = {
     "adopt": Setting(
         values.SWITCH, "Whether images labelled as environments and recorded nowhere are recorded.", default=False
     ),
+}
+
+AGENTS: Mapping[str, Setting] = {
+    "database": Setting(values.FILE, "The agent's database.", required=True),
+    "remote": Setting(
+        values.AGENT_REMOTE, "The database that is shared: file://, http://, https:// or libsql://.", required=True
+    ),
+    "direction": Setting(values.one_of(Direction), "Which sides may be written.", agents.POLICY.direction),
+    "conflict": Setting(values.one_of(Conflict), "Who wins when both sides changed.", agents.POLICY.conflict),
+    "deletes": Setting(values.one_of(Deletes), "What a deletion on one side means.", agents.POLICY.deletes),
+    "max_delete": Setting(values.LIMITS, "A run that would delete more is refused.", Limits()),
+    "keep": Setting(values.one_of(Keep), "Which replaced and deleted versions go to the trash.", agents.POLICY.keep),
+    "timeout": Setting(values.duration(zero=False), "Seconds of silence after which the remote counts as gone.", 30.0),
+    "token": Setting(values.SECRET, "The remote's bearer token. Without it: `TURSO_DB_AUTH_TOKEN`."),
 }
 
 CACHES: Mapping[str, Setting] = {
@@ -227,6 +241,7 @@ KINDS: Mapping[str, Mapping[str, Setting]] = {
     policies.KIND: POLICIES,
     environments.KIND: ENVIRONMENTS,
     caches.KIND: CACHES,
+    agents.KIND: AGENTS,
     datasets.KIND: DATASET,
 }
 """The settings of each kind of target, `kind` itself apart."""
