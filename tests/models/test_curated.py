@@ -209,6 +209,7 @@ def test_the_same_again_changes_nothing_and_what_is_turned_off_goes(models: Mode
     models("sync", "models", "--force")
     assert fact(models, "gpt-4o", "price_input") is None
     gone = [one for one in models.json("models", "history", "--kind", "price")["changes"] if one["new"] is None]
+    assert "Some facts are from" not in models("models", "stats").stdout
     assert {one["fact"] for one in gone} == {"price_input", "price_output", "price_cached_input"}
 
 

@@ -103,6 +103,7 @@ def test_every_provider_of_the_catalogue_is_described() -> None:
         ({"base_url": "ftp://x"}, "no http URL"),
         ({"key_env": "X"}, "key_env must be"),
         ({"key": "perhaps"}, "key must be one of"),
+        ({"credential": "magic"}, "credential must be one of aws, entra, google"),
         ({"key_env": []}, "a key is required"),
         ({"base_url": ""}, "nothing says where it is"),
         ({"fields": {"x": {"path": "y", "unit": "yen"}}}, "unknown unit yen"),

@@ -23,7 +23,7 @@ from trueup.core.errors import UsageError
 from trueup.render.names import printable
 from trueup.render.text import Line, line
 from trueup.stores.catalogue.changes import Kind
-from trueup.stores.catalogue.library import AccountState, Model
+from trueup.stores.catalogue.library import AccountState, DataPackage, Model
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -268,12 +268,13 @@ def stats(session: Session, *, providers: tuple[str, ...], as_csv: bool) -> int:
             }
             for one, state, found in counted
         ]
+        packages = _packages(part, part.library.models(part.ids()))
         return View(
             "models-stats",
             Sheet(sheets.COUNTED, rows),
-            {"providers": fields, "packages": part.library.packages()},
+            {"providers": fields, "packages": packages},
             lines=lines or [line("The catalogue is empty. Try: trueup sync models")],
-            notes=ages(part.library.packages(), part.catalogue.now_ns()),
+            notes=ages(packages, part.catalogue.now_ns()),
         )
 
     return _show(session, look, providers, as_csv=as_csv)
@@ -282,10 +283,15 @@ def stats(session: Session, *, providers: tuple[str, ...], as_csv: bool) -> int:
 def _models(document: str, sheet: Sheet, part: Chosen, found: Iterable[Model], **fields: Any) -> View:
     """A view of models, with the age of the data packages that tell of them."""
     models = list(found)
-    sources = {str(fact["source"]) for one in models for fact in one.record.fields["facts"].values()}
-    packages = [one for one in part.library.packages() if any(one.is_source(source) for source in sources)]
+    packages = _packages(part, models)
     fields |= {"models": [model_fields(one) for one in models], "packages": packages}
     return View(document, sheet, fields, notes=ages(packages, part.catalogue.now_ns()))
+
+
+def _packages(part: Chosen, models: Iterable[Model]) -> list[DataPackage]:
+    """The data packages that any of the models has a fact from."""
+    sources = {str(fact["source"]) for one in models for fact in one.record.fields["facts"].values()}
+    return [one for one in part.library.packages() if any(one.is_source(source) for source in sources)]
 
 
 def _counted(part: Chosen, one: AccountState) -> list[Statistic]:
