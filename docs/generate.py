@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, StrEnum
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -39,6 +40,8 @@ from trueup.core.table import Rule, Verb
 from trueup.core.table import words as all_words
 from trueup.engine.filter import DEFAULT_EXCLUDES
 from trueup.render.wording import GUARDS, IDLE_MARKS, KEEP, MARKS, REASONS, STATUSES
+from trueup.web.app import openapi
+from trueup.web.problems import CODES
 
 DOCS = Path(__file__).resolve().parent
 SOURCE = Path(inspect.getfile(trueup)).parent
@@ -246,6 +249,10 @@ def error_codes() -> Lines:
         for cls in error_classes()
     ]
     bug = (f"[`{BUG}`](../troubleshooting.md#{BUG.lower()})", "", "1", "", "Nobody expected this: a defect of trueup.")
+    rows += [
+        (f"[`{name}`](../troubleshooting.md#{name.lower()})", "the server only", "", "", meaning)
+        for name, meaning in CODES.items()
+    ]
     yield from table(("code", "class", "exit code", "tried again", "meaning"), [*rows, bug])
     yield ""
     yield "A step of a run that fails with a store's error is an outcome, not an end: the run goes on, and its exit"
@@ -439,6 +446,74 @@ def index() -> Lines:
             yield f"- [{next(make()).removeprefix('# ')}]({name})"
 
 
+# -- REST ----------------------------------------------------------------------------------------------------------
+
+
+def rest() -> Lines:
+    """Every operation of the server."""
+    document = openapi()
+    yield "# REST"
+    yield "Every operation of `trueup serve`. The whole of it, with the form of each document, is at"
+    yield "`GET /api/v1/openapi.json` (OpenAPI 3.1). How to use it: [server.md](../server.md)."
+    yield ""
+    yield "Any operation can answer with a problem document (RFC 9457): `type`, `title`, `status`, `detail`, `code` and"
+    yield "`hint`; the codes are in [errors.md](errors.md)."
+    yield ""
+    for tag in dict.fromkeys(one["tags"][0] for path in document["paths"].values() for one in path.values()):
+        yield f"## {tag.capitalize()}"
+        yield ""
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                if operation["tags"] == [tag]:
+                    yield from _operation(document, method, path, operation)
+
+
+def _operation(document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> Lines:
+    yield f"### `{method.upper()} {path}`"
+    yield ""
+    yield operation["description"]
+    yield ""
+    answers = [status for status in operation["responses"] if status != "4XX"]
+    yield f"Answers {', '.join(map(code, answers))}."
+    yield ""
+    rows = [
+        (code(one["name"]), one["in"], _form(one["schema"]), one.get("description", ""))
+        for one in operation.get("parameters", [])
+        if one["in"] != "path"
+    ]
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    rows += [
+        (code(name), "body", _form(schema), schema.get("description", ""))
+        for name, schema in _resolved(document, body).get("properties", {}).items()
+    ]
+    if rows:
+        yield from table(("field", "in", "form", ""), rows)
+        yield ""
+
+
+def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema, if need be the one that it points at."""
+    if "$ref" not in schema:
+        return schema
+    found: dict[str, Any] = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return found
+
+
+def _form(schema: dict[str, Any]) -> str:
+    """A schema in few words."""
+    if "$ref" in schema:
+        return code(schema["$ref"].rpartition("/")[2])
+    if "anyOf" in schema:
+        return " or ".join(_form(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(map(code, schema["enum"]))
+    said = str(schema.get("type", "anything"))
+    if said == "array":
+        said = f"list of {_form(schema['items'])}"
+    default = f", else {code(str(schema['default']).lower())}" if schema.get("default") not in (None, "", []) else ""
+    return f"{said}{default}"
+
+
 PAGES: dict[str, Callable[[], Lines]] = {
     "README.md": index,
     "commands.md": commands,
@@ -448,6 +523,7 @@ PAGES: dict[str, Callable[[], Lines]] = {
     "exit-codes.md": exit_codes,
     "errors.md": error_codes,
     "documents.md": documents,
+    "rest.md": rest,
     "stores.md": stores,
 }
 

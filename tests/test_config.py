@@ -349,7 +349,7 @@ def test_a_profile_that_is_not_chosen_is_checked_too(world: World) -> None:
     said = world.refused(SITE + '[profiles.p.targets.stie]\nkeep = "some"\n[profiles.p.servers]')
     assert "profiles.p.targets.stie.keep must be one of all, conflicts, uncontested, none" in said
     assert 'profiles.p.targets.stie changes something that there is not - did you mean "site"?' in said
-    assert 'trueup.toml:8: profiles.p.servers is no setting - did you mean "providers"?' in said
+    assert 'trueup.toml:8: profiles.p.servers is no setting - did you mean "serve"?' in said
 
 
 def test_a_project_wins_over_a_profile_of_the_user(world: World) -> None:
@@ -867,7 +867,17 @@ def test_the_schema_knows_exactly_the_settings(world: World) -> None:
         "default": "manual",
         "description": settings.FOLDER["conflict"].doc,
     }
-    assert set(schema["properties"]) == {"targets", "buckets", "datasets", "providers", "alerts", "profiles"}
+    assert set(schema["properties"]) == {
+        "targets",
+        "buckets",
+        "datasets",
+        "providers",
+        "alerts",
+        "models",
+        "notify",
+        "serve",
+        "profiles",
+    }
     assert json.loads(json.dumps(schema)) == config.schema()
 
 

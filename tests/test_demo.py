@@ -1,6 +1,10 @@
 """The demo runs to its end, with a bucket where there is a server for it."""
 
 import os
+import pty
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +46,7 @@ def test_every_part_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     assert "undoes" in bucket
     assert "Sync complete: uploaded 2, downloaded 1, added to manifest 1, updated in manifest 1" in bucket
     assert "0042_demo  in sync by content" in bucket
+    assert "On a terminal this would start now" in bucket
     assert "That was the real thing" in bucket
 
 
@@ -63,6 +68,30 @@ def test_the_demo_asks_no_service_of_the_persons_own(monkeypatch: pytest.MonkeyP
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_REGION"):
         monkeypatch.setenv(name, "theirs")
     assert "theirs" not in demo._reaching(_stopped(tmp_path)).values()
+
+
+def test_on_a_terminal_it_ends_with_the_server_and_its_link(tmp_path: Path) -> None:
+    program = "from pathlib import Path; from trueup import demo; w = demo.Workspace(Path('.')); demo._pages(w)"
+    terminal, inside = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    )
+    os.close(inside)
+    told = b""
+    try:
+        while b"/login?code=" not in told:
+            told += os.read(terminal, 4096)
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
+        assert process.wait() == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
 
 
 def _stopped(folder: Path) -> engines.S3Server:

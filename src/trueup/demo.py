@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -126,6 +127,17 @@ class Workspace:
             raise DemoFailed(f"trueup {' '.join(arguments)} ended with {code} instead of {expect[0]}")
         if code:
             sys.stdout.write(f"(exit code {code})\n")
+
+    def serve(self) -> None:
+        """Run the server until Ctrl-C, which it hears itself."""
+        sys.stdout.write("\n$ trueup serve --port 0\n")
+        sys.stdout.flush()
+        environment = {**self.env, "TRUEUP_STATE": str(self.root / "state")}
+        command = [sys.executable, "-m", "trueup", "serve", "--port", "0"]
+        with subprocess.Popen(command, cwd=self.root, env=environment) as process:  # noqa: S603  # ourselves
+            while process.poll() is None:
+                with suppress(KeyboardInterrupt):
+                    process.wait()
 
 
 def run(directory: Path | None = None, *, keep: bool = False) -> None:
@@ -307,6 +319,7 @@ def bucket(workspace: Workspace) -> None:
             reaching = replace(workspace, env=_reaching(server))
             _use(reaching)
             _images(reaching)
+            _pages(reaching)
         finally:
             server.stop(kill=True)  # nothing of it is kept
 
@@ -370,6 +383,20 @@ def _images(workspace: Workspace) -> None:
     workspace.run("sync", *who)
     workspace.say("Every byte of both copies is what the manifest says:")
     workspace.run("verify", *who)
+
+
+def _pages(workspace: Workspace) -> None:
+    """The same in a browser, for as long as somebody at a terminal wants to look."""
+    workspace.say("And all of it in a browser: plans to tick, conflicts side by side, a green button for the images.")
+    if importlib.util.find_spec("fastapi") is None:
+        workspace.say("The server is left out: pip install 'trueup[web]'")
+        return
+    workspace.write(workspace.local, "saucers.txt", "saucers are coming\n")
+    workspace.write(workspace.root / "data/actors/0042_demo/training_data", "back.png", "a picture from the back\n")
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        workspace.serve()
+    else:
+        workspace.say("On a terminal this would start now, and print a link that logs you in:\n  trueup serve")
 
 
 def _say_goodbye(workspace: Workspace, *, keep: bool) -> None:

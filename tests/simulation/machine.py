@@ -267,8 +267,7 @@ class Life:
         match self.visit.what:
             case "apply":
                 plan = await look(job)
-                await self._confirm(plan)
-                return await apply(plan, job, skip_stale=True)
+                return await apply(plan, job, skip_stale=True, confirm=self._confirm)
             case "undo":
                 record = await self.threads(job.journal.find, "last")
                 return await undo(record, job, confirm=self._confirm)

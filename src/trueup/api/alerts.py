@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -67,18 +68,17 @@ def _retiring(alert: Alert, model: Model, today: date) -> Notice | None:
 
 
 def _changed(change: Logged) -> Notice:
-    provider = change.account.partition("@")[0]
     what = f"{change.fact} {json.dumps(change.old)} -> {json.dumps(change.new)}" if change.fact else ""
     fields = {
         "event": change.kind,
-        "provider": provider,
+        "provider": change.provider,
         "model": change.id,
         "fact": change.fact,
         "old": change.old,
         "new": change.new,
         **change.detail,
     }
-    return Notice(f"change {change.n}", f"{provider}: {change.id} {change.kind} {what}".rstrip(), fields)
+    return Notice(f"change {change.n}", f"{change.provider}: {change.id} {change.kind} {what}".rstrip(), fields)
 
 
 async def tell(
@@ -123,13 +123,6 @@ def _since(library: Library, after_n: int) -> list[Logged]:
 
 
 async def _deliver(alert: Alert, wanted: list[Notice], ambient: Ambient) -> None:
-    place = alert.deliver.place
-    if not place.trusted():
-        raise ConfigError(
-            f"{place.file} may not deliver alerts",
-            why="nobody has approved it as it is now: read it first",
-            attempt=f"trueup trust {shlex.quote(str(place.file))}",
-        )
     document = json.dumps(
         {
             "format": FORMAT,
@@ -138,12 +131,43 @@ async def _deliver(alert: Alert, wanted: list[Notice], ambient: Ambient) -> None
             "alerts": [{**one.fields, "text": one.text} for one in wanted],
         }
     )
-    if alert.deliver.how in ("webhook", "webhook_env"):
-        await _post(alert, _address(alert.deliver), document, ambient)
-    elif alert.deliver.how == "file":
-        await ambient.threads(_append, Path(str(alert.deliver.what)), document)
+    await deliver(f"alert {alert.name}", alert.deliver, document, ambient)
+
+
+async def deliver(
+    name: str,
+    how: Delivery,
+    document: str,
+    ambient: Ambient,
+    *,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Deliver a document.
+
+    Args:
+        name: What to call it when it fails.
+        how: Where it goes.
+        document: JSON.
+        ambient: Threads.
+        headers: Further ones of a webhook.
+
+    Raises:
+        ConfigError: If nobody has approved the file that says where it goes.
+        StoreError: If it was not delivered.
+    """
+    place = how.place
+    if not await ambient.threads(place.trusted):
+        raise ConfigError(
+            f"{place.file} may not deliver alerts",
+            why="nobody has approved it as it is now: read it first",
+            attempt=f"trueup trust {shlex.quote(str(place.file))}",
+        )
+    if how.how in ("webhook", "webhook_env"):
+        await _post(name, _address(how), document, ambient, headers)
+    elif how.how == "file":
+        await ambient.threads(_append, Path(str(how.what)), document)
     else:
-        await ambient.threads(_run, alert, document)
+        await ambient.threads(_run, name, how, document)
 
 
 def _address(deliver: Delivery) -> str:
@@ -155,7 +179,7 @@ def _address(deliver: Delivery) -> str:
     return address
 
 
-async def _post(alert: Alert, address: str, document: str, ambient: Ambient) -> None:
+async def _post(name: str, address: str, document: str, ambient: Ambient, headers: Mapping[str, str]) -> None:
     """The address is a secret, as those of chat services are: no message repeats it."""
     import httpx2
 
@@ -163,13 +187,14 @@ async def _post(alert: Alert, address: str, document: str, ambient: Ambient) -> 
     try:
         async with client:
             with anyio.fail_after(SECONDS):
-                response = await client.post(address, content=document, headers={"content-type": "application/json"})
+                headers = {"content-type": "application/json", **headers}
+                response = await client.post(address, content=document, headers=headers)
     except TimeoutError as error:
-        raise StoreError(f"alert {alert.name} was not delivered", why=f"no answer in {SECONDS} seconds") from error
+        raise StoreError(f"{name} was not delivered", why=f"no answer in {SECONDS} seconds") from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise StoreError(f"alert {alert.name} was not delivered", why=type(error).__name__) from None
+        raise StoreError(f"{name} was not delivered", why=type(error).__name__) from None
     if not 200 <= response.status_code < 300:
-        raise StoreError(f"alert {alert.name} was not delivered", why=f"HTTP {response.status_code}")
+        raise StoreError(f"{name} was not delivered", why=f"HTTP {response.status_code}")
 
 
 def _append(path: Path, document: str) -> None:
@@ -180,22 +205,21 @@ def _append(path: Path, document: str) -> None:
         raise StoreError(f"{path} cannot be written", why=error.strerror or "") from error
 
 
-def _run(alert: Alert, document: str) -> None:
+def _run(name: str, how: Delivery, document: str) -> None:
     """The command hears the document on stdin."""
-    place = alert.deliver.place
     try:
         subprocess.run(  # noqa: S603 - it was approved, and no shell reads it
-            list(alert.deliver.what),
-            cwd=place.folder,
+            list(how.what),
+            cwd=how.place.folder,
             input=document.encode(),
             stdout=subprocess.DEVNULL,
             timeout=SECONDS,
             check=True,
         )
     except OSError as error:
-        raise StoreError(f"alert {alert.name} was not delivered", why=error.strerror or "") from error
+        raise StoreError(f"{name} was not delivered", why=error.strerror or "") from error
     except subprocess.SubprocessError as error:
         why = type(error).__name__
         if isinstance(error, subprocess.CalledProcessError):
             why = f"exit status {error.returncode}"
-        raise StoreError(f"alert {alert.name} was not delivered", why=why) from None
+        raise StoreError(f"{name} was not delivered", why=why) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -259,13 +259,16 @@ def _left_open(plan: Plan) -> list[str]:
     return [*sides, *(f"conflict: {item.key}: {item.why}" for item in plan.conflicts), *unknown]
 
 
-async def comprehensive_sync(engine: Engine, spec: Datasets, *, dry_run: bool) -> Synced:
+async def comprehensive_sync(
+    engine: Engine, spec: Datasets, *, dry_run: bool, told: Callable[[Report], None] = lambda _: None
+) -> Synced:
     """Sync an actor without a question; what would need one is left, and said.
 
     Args:
         engine: An open engine.
         spec: The actor; that orphans are deleted was said with it.
         dry_run: Say what would be done, and do nothing.
+        told: Is told what became of each run, and of a dry run its plan.
 
     Raises:
         NotFound: If there is no such actor.
@@ -277,6 +280,7 @@ async def comprehensive_sync(engine: Engine, spec: Datasets, *, dry_run: bool) -
     if dry_run:
         plan = await engine.plan(spec)
         await refuse_unknown(spec, plan)
+        told(Report(plan, Ending.DECLINED))
         return planned(plan)
     too_many = 0
 
@@ -289,8 +293,11 @@ async def comprehensive_sync(engine: Engine, spec: Datasets, *, dry_run: bool) -
     report = await engine.run(spec, confirm=confirm, command=COMMAND)
     if not too_many:
         await refuse_unknown(spec, report.plan)
+        told(report)
         return done(report)
-    synced = done(await engine.run(spec, select=lambda item: not removes(item), command=COMMAND))
+    report = await engine.run(spec, select=lambda item: not removes(item), command=COMMAND)
+    told(report)
+    synced = done(report)
     synced.errors.append(
         f"{too_many} entries of the manifest have no copy anywhere; so many are not removed unasked: "
         f"trueup sync dataset {spec.actor_id} {spec.actor_name}"

@@ -227,6 +227,7 @@ class Engine:
         select: Select | None = None,
         allow: Iterable[Guard] = (),
         skip_stale: bool = False,
+        confirm: Confirm = yes,
         command: str = "",
     ) -> Report:
         """Carry out a plan that was made before.
@@ -236,6 +237,7 @@ class Engine:
             select: Which of its changes are wanted.
             allow: Guards that let this one run pass.
             skip_stale: Apply what still matches, report the rest as changed.
+            confirm: Is shown what will be carried out, when all checks are passed; False ends it with nothing done.
             command: What a person typed, for the history.
 
         Raises:
@@ -243,7 +245,9 @@ class Engine:
             PlanRefused: If a guard stops the plan.
         """
         job = replace(await self._planned_job(plan, allow), select=select, command=command)
-        return await tidied(await self._settled(await apply(plan, job, skip_stale=skip_stale), job), job)
+        return await tidied(
+            await self._settled(await apply(plan, job, skip_stale=skip_stale, confirm=confirm), job), job
+        )
 
     async def _settled(self, report: Report, job: Job) -> Report:
         """Settings that the application could not read again are taken back, here and only here."""

@@ -12,13 +12,13 @@ from trueup.config.secret import Place
 from trueup.config.settings import (
     ALERT,
     BUCKET,
-    DATASETS,
     FOLDER,
     KINDS,
-    LAYOUT,
     NAME,
+    NOTIFY,
     PROVIDER,
     RESERVED,
+    TABLES,
     Setting,
 )
 from trueup.config.values import Wrong
@@ -75,20 +75,21 @@ class Reader:
         )
 
     def _sections(self, table: Mapping[str, Any], above: Path, profile: str, also: str = "") -> Values:
-        """``targets``, ``buckets``, ``providers``, ``alerts`` and ``datasets``, of the file itself or of a profile."""
+        """All tables, of the file itself or of a profile."""
         found: Values = {}
         sections: dict[str, Callable[[Path, Any, Path, str], Values]] = {
             "targets": self._target,
             "buckets": self._bucket,
             "providers": self._provider,
             "alerts": self._alert,
+            "notify": self._notify,
         }
         for section, content in table.items():
-            if section == DATASETS:
-                found |= self._layout(content, (*above, section), profile)
+            if section in TABLES:
+                found |= self._single(section, content, (*above, section), profile)
                 continue
             if section not in sections:
-                self._unknown((*above, section), [*sections, DATASETS, also] if also else [*sections, DATASETS])
+                self._unknown((*above, section), [*sections, *TABLES, also] if also else [*sections, *TABLES])
                 continue
             for name, value in self._table(content, (*above, section)).items():
                 where = (*above, section, name)
@@ -117,10 +118,10 @@ class Reader:
         settings = {**every, **own}
         return found | self._settings(table, settings, path, where, profile, also="kind")
 
-    def _layout(self, value: Any, where: Path, profile: str) -> Values:
-        """A table of its own: its path is one name, those of its settings are two."""
-        found = {(DATASETS,): Found(None, self._document.origin(where, profile=profile))}
-        return found | self._settings(self._table(value, where), LAYOUT, (DATASETS,), where, profile)
+    def _single(self, section: str, value: Any, where: Path, profile: str) -> Values:
+        """A table that there is once: its path is one name, those of its settings are two."""
+        found = {(section,): Found(None, self._document.origin(where, profile=profile))}
+        return found | self._settings(self._table(value, where), TABLES[section], (section,), where, profile)
 
     def _bucket(self, path: Path, value: Any, where: Path, profile: str) -> Values:
         table = {"url": value} if isinstance(value, str) else self._table(value, where)
@@ -134,6 +135,10 @@ class Reader:
     def _alert(self, path: Path, value: Any, where: Path, profile: str) -> Values:
         found = {path: Found(None, self._document.origin(where, profile=profile))}
         return found | self._settings(self._table(value, where), ALERT, path, where, profile)
+
+    def _notify(self, path: Path, value: Any, where: Path, profile: str) -> Values:
+        found = {path: Found(None, self._document.origin(where, profile=profile))}
+        return found | self._settings(self._table(value, where), NOTIFY, path, where, profile)
 
     def _settings(
         self,

@@ -20,6 +20,7 @@ from trueup.config.settings import (
     ALERT,
     BUCKET,
     CACHES,
+    CATALOGUE,
     DATASET,
     DATASETS,
     ENVIRONMENTS,
@@ -27,10 +28,14 @@ from trueup.config.settings import (
     FOLDER,
     KINDS,
     LAYOUT,
+    NOTIFY,
     POLICIES,
     PROVIDER,
+    SERVE,
+    SERVER,
     SETTINGS,
     STATIC,
+    TABLES,
     TEMPLATES,
     Setting,
 )
@@ -41,6 +46,7 @@ from trueup.core.strategy import Policy
 from trueup.targets import Reload, Settings, Spec, Static, Templates, agents, caches, environments, policies
 from trueup.targets.datasets import Layout
 from trueup.targets.folders import KIND, Folders, Nature, Selection, Tuning
+from trueup.targets.models import Source as DataSource
 
 APP = "trueup"
 PERSONAL = "config.toml"
@@ -83,7 +89,23 @@ class Alert:
     changes: tuple[str, ...] = ()
 
 
-SECTIONS: Mapping[str, Mapping[str, Setting]] = {"buckets": BUCKET, "providers": PROVIDER, "alerts": ALERT}
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Where it is told that a target stands otherwise than before."""
+
+    name: str
+    deliver: Delivery
+    secret: Secret | None = None
+    targets: tuple[str, ...] = ()
+
+
+PORT: int = SERVE["port"].default  # type: ignore[assignment]  # its form reads nothing else
+SECTIONS: Mapping[str, Mapping[str, Setting]] = {
+    "buckets": BUCKET,
+    "providers": PROVIDER,
+    "alerts": ALERT,
+    "notify": NOTIFY,
+}
 """The settings of each section that is not about targets."""
 
 
@@ -102,6 +124,11 @@ class Config:
     buckets: Mapping[str, Bucket] = field(default_factory=lambda: MappingProxyType({}))
     providers: Mapping[str, ProviderSettings] = field(default_factory=lambda: MappingProxyType({}))
     alerts: Mapping[str, Alert] = field(default_factory=lambda: MappingProxyType({}))
+    enrich: tuple[DataSource, ...] = ()
+    """Data packages that tell more of models than their providers, by precedence."""
+    notify: Mapping[str, Notify] = field(default_factory=lambda: MappingProxyType({}))
+    port: int = PORT
+    """Of the server."""
     settings: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     """Every setting in effect by its dotted name, as JSON types; secrets as how they are got."""
     origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}))
@@ -170,6 +197,8 @@ def load(
     targets = _targets(values, buckets, layout, problems)
     providers = {name: ProviderSettings(**found) for name, found in _tables(values, "providers", problems)}
     alerts = {name: Alert(name, **found) for name, found in _tables(values, "alerts", problems)}
+    enrich = values.get((CATALOGUE, "enrich"))
+    notify = {name: Notify(name, **found) for name, found in _tables(values, "notify", problems)}
     refuse(problems)
     listed = _listed(values)
     head = {"state_dir": (str(directory), state_origin), "profile": (chosen, chosen_origin)}
@@ -183,6 +212,9 @@ def load(
         buckets=MappingProxyType(buckets),
         providers=MappingProxyType(providers),
         alerts=MappingProxyType(alerts),
+        enrich=() if enrich is None else enrich.value,
+        notify=MappingProxyType(notify),
+        port=values[SERVER, "port"].value if (SERVER, "port") in values else PORT,
         settings=MappingProxyType(
             {name: value for name, (value, _) in head.items()}
             | {dotted(path): plain(found.value) for path, found in listed}
@@ -283,9 +315,13 @@ def _check_profiles(layers: list[Layer], problems: list[Problem]) -> None:
     for layer in layers:
         for name, values in layer.profiles.items():
             for path, found in values.items():
-                if path[0] == DATASETS:
+                if path[0] in TABLES:
                     continue
-                whole = path[0] in ("providers", "alerts") or (*path, "kind") in values or (*path, "url") in values
+                whole = (
+                    path[0] in ("providers", "alerts", "notify")
+                    or (*path, "kind") in values
+                    or (*path, "url") in values
+                )
                 if len(path) == 2 and path not in base and not whole:
                     known = [other[1] for other in base if other[0] == path[0]]
                     what = f"{dotted(('profiles', name, *path))} changes something that there is not"
@@ -332,10 +368,10 @@ def _said(setting: Setting, value: object, outside: Place, origin: Origin, probl
 def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
     """Add what environment and flags say, and the defaults."""
     default = Origin(Source.DEFAULT)
-    if (DATASETS,) in values:
-        for name, setting in LAYOUT.items():
+    for table in (table for table in TABLES if (table,) in values):
+        for name, setting in TABLES[table].items():
             if not setting.required:
-                values.setdefault((DATASETS, name), Found(setting.default, default))
+                values.setdefault((table, name), Found(setting.default, default))
     for path in [path for path in values if _is_named(path)]:
         kind = values.get((*path, "kind"))
         settings = SECTIONS.get(path[0]) or KINDS.get(str(kind.value) if kind else KIND, {})
@@ -348,10 +384,10 @@ def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
 
 def _listed(values: Values) -> list[tuple[tuple[str, ...], Found]]:
     """All settings, table by table, in the order in which they are documented."""
-    known = [name for settings in (*KINDS.values(), *SECTIONS.values(), LAYOUT) for name in settings]
+    known = [name for settings in (*KINDS.values(), *SECTIONS.values(), *TABLES.values()) for name in settings]
     order = {name: number for number, name in enumerate(dict.fromkeys(["kind", *known]))}
     tables: dict[tuple[str, ...], int] = {
-        path: number for number, path in enumerate(path for path in values if path == (DATASETS,) or _is_named(path))
+        path: number for number, path in enumerate(path for path in values if len(path) == 1 or _is_named(path))
     }
     settings = [item for item in values.items() if item[0] not in tables]
     return sorted(settings, key=lambda item: (tables[item[0][:-1]], order[item[0][-1]]))
@@ -359,7 +395,7 @@ def _listed(values: Values) -> list[tuple[tuple[str, ...], Found]]:
 
 def _is_named(path: tuple[str, ...]) -> bool:
     """Whether it is that of one target or one bucket."""
-    return len(path) == 2 and path[0] != DATASETS
+    return len(path) == 2 and path[0] not in TABLES
 
 
 def _buckets(values: Values, problems: list[Problem]) -> dict[str, Bucket]:

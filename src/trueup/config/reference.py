@@ -9,12 +9,16 @@ from trueup.config import values
 from trueup.config.settings import (
     ALERT,
     BUCKET,
+    CATALOGUE,
     DATASETS,
     KINDS,
     LAYOUT,
+    MODELS,
     NAME,
+    NOTIFY,
     PROVIDER,
     RESERVED,
+    SERVE,
     VARIABLES,
     Setting,
 )
@@ -40,6 +44,7 @@ def schema() -> dict[str, Any]:
             "additionalProperties": {"anyOf": [BUCKET["url"].form.schema, {"$ref": "#/$defs/bucket"}]},
         },
         DATASETS: _object(_properties(LAYOUT)) | {"description": "Where the datasets of all actors are."},
+        CATALOGUE: _object(_properties(MODELS)) | {"description": "The catalogue of AI models."},
         "providers": {
             "type": "object",
             "description": "Services that list AI models, by name.",
@@ -52,6 +57,13 @@ def schema() -> dict[str, Any]:
             "propertyNames": {"pattern": f"^{NAME.pattern}$"},
             "additionalProperties": _object(_properties(ALERT)),
         },
+        "notify": {
+            "type": "object",
+            "description": "Where it is told that a target stands otherwise than before, by name.",
+            "propertyNames": {"pattern": f"^{NAME.pattern}$"},
+            "additionalProperties": _object(_properties(NOTIFY)),
+        },
+        "serve": _object(_properties(SERVE)) | {"description": "The server."},
     }
     profiles = {
         "type": "object",
@@ -79,6 +91,9 @@ def _reference() -> Iterator[str]:
         ("Datasets", LAYOUT),
         ("Providers", PROVIDER),
         ("Alerts", ALERT),
+        ("The catalogue of AI models", MODELS),
+        ("Notifications", NOTIFY),
+        ("Server", SERVE),
     ]:
         yield from (f"### {title}", "", "| setting | must be | default | |", "|---|---|---|---|")
         for name, setting in settings.items():

@@ -10,7 +10,7 @@ from trueup.config import values
 from trueup.config.values import Form
 from trueup.core.check import Limits
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
-from trueup.targets import agents, caches, datasets, environments, folders, policies, static, templates
+from trueup.targets import agents, caches, datasets, environments, folders, models, policies, static, templates
 from trueup.targets import settings as settings_kind
 
 NAME = re.compile(r"\w[\w.@-]*")
@@ -161,10 +161,23 @@ LAYOUT: Mapping[str, Setting] = {
     ),
     "max_delete": Setting(values.LIMITS, "A run that would delete more is refused.", Limits()),
 }
-"""The table `[datasets]`: where the datasets of all actors are."""
+"""Where the datasets of all actors are."""
 
-DATASETS = "datasets"
-"""The name of that table."""
+MODELS: Mapping[str, Setting] = {
+    "enrich": Setting(
+        values.several(models.Source),
+        "Data packages that tell prices and sizes which a provider does not list; the first that knows one counts.",
+        (),
+    ),
+}
+
+SERVE: Mapping[str, Setting] = {
+    "port": Setting(values.whole(1, 65535), "Where `trueup serve` listens, and `--port` finds it.", 8000),
+}
+
+DATASETS, CATALOGUE, SERVER = "datasets", "models", "serve"
+TABLES: Mapping[str, Mapping[str, Setting]] = {DATASETS: LAYOUT, CATALOGUE: MODELS, SERVER: SERVE}
+"""The settings of tables that there are once, and that have no name of their own."""
 
 _CHECK = Setting(values.SWITCH, "Whether files that are not valid are held back, on either side.", default=True)
 _RELOAD = settings_kind.Reload()
@@ -260,6 +273,12 @@ ALERT: Mapping[str, Setting] = {
     "deliver": Setting(values.DELIVERY, "Where it goes; each thing is told once.", required=True),
     "days": Setting(values.DAYS, "How many days before a model retires, each time.", (90, 60, 30, 7)),
     "changes": Setting(values.PATTERNS, "Kinds of change that are told too, such as `removed` or `price`.", ()),
+}
+
+NOTIFY: Mapping[str, Setting] = {
+    "deliver": Setting(values.DELIVERY, "Where it goes; each change of a target is told once.", required=True),
+    "secret": Setting(values.SECRET, "What the server signs with, so that a webhook can tell who speaks."),
+    "targets": Setting(values.PATTERNS, "Names of targets; without them all.", ()),
 }
 
 VARIABLES: Mapping[str, str] = {

@@ -65,6 +65,21 @@ def one_of(choices: type[StrEnum], *, without: Collection[StrEnum] = ()) -> Form
     return Form(read, f"one of {', '.join(names)}", {"enum": names})
 
 
+def several(choices: type[StrEnum]) -> Form:
+    """Words out of a closed set, each once; their order is kept."""
+    one = one_of(choices)
+
+    def read(value: object, place: Place) -> tuple[StrEnum, ...]:
+        words = tuple(one.read(word, place) for word in (value if isinstance(value, list) else [value]))
+        if len(set(words)) < len(words):
+            raise Wrong("one is there twice")
+        return words
+
+    return Form(
+        read, f"{one.allowed}, or a list of them", {"anyOf": [one.schema, {"type": "array", "items": one.schema}]}
+    )
+
+
 def whole(minimum: int, maximum: int) -> Form:
     """A whole number in a range."""
 

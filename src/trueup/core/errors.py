@@ -26,6 +26,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 
 class TrueupError(Exception):
     """Base of all errors that trueup raises on purpose.
@@ -73,10 +76,16 @@ class PlanRefused(TrueupError):
 
 
 class StalePlan(TrueupError):
-    """The plan no longer matches what is there."""
+    """The plan no longer matches what is there; ``changed`` says of items what is different."""
 
     code = "TU-STALE"
     exit_code = 5
+
+    def __init__(
+        self, what: str, *, why: str = "", attempt: str = "", changed: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        super().__init__(what, why=why, attempt=attempt)
+        self.changed = changed
 
 
 class StateDamaged(TrueupError):

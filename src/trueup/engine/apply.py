@@ -15,16 +15,18 @@ from trueup.core.report import Ending, Outcome, Report, Status
 from trueup.core.table import Verb
 from trueup.engine.execute import execute
 from trueup.engine.job import Job
-from trueup.engine.run import held, refuse, selected, writing
+from trueup.engine.run import Confirm, held, refuse, selected, writing
 
 
-async def apply(plan: Plan, job: Job, *, skip_stale: bool) -> Report:
+async def apply(plan: Plan, job: Job, *, skip_stale: bool, confirm: Confirm) -> Report:
     """Carry out a plan that a person has seen already; its check is made anew.
 
     Args:
         plan: The plan, with the versions that it saw.
         job: For the plan's own target and policy.
         skip_stale: Apply what still matches, report the rest as changed.
+        confirm: Is shown what will be carried out, when it is still as it was seen and no guard stops it; False ends
+            the run with nothing done.
 
     Raises:
         CodecError: If the plan does not hang together.
@@ -43,6 +45,8 @@ async def apply(plan: Plan, job: Job, *, skip_stale: bool) -> Report:
         skipped = _outcomes(chosen, stale)
         if not fresh.needs_apply:
             return Report(chosen, Ending.APPLIED if stale else Ending.IN_SYNC, outcomes=skipped)
+        if not await confirm(fresh):
+            return Report(chosen, Ending.DECLINED)
         async with writing(job):
             report = await execute(fresh, job)
         return replace(report, plan=chosen, outcomes=(*report.outcomes, *skipped))
@@ -51,9 +55,12 @@ async def apply(plan: Plan, job: Job, *, skip_stale: bool) -> Report:
 async def _find_stale(plan: Plan, job: Job) -> dict[Key, str]:
     """Items of the plan that are no longer as it saw them, with what is different."""
     stale: dict[Key, str] = {}
+    deciding = {side for side, seen in plan.observed.items() if not seen.informs}  # others may be out of reach
 
     async def look_at(item: Item) -> None:
         for key, side, then in _expected(item):
+            if side not in deciding:
+                continue
             try:
                 now = await job.stores[side].stat(key)
             except StoreError as error:  # a link, for example, where a file was
@@ -85,6 +92,7 @@ def _stale_error(stale: Mapping[Key, str]) -> StalePlan:
         f"{many or f'{len(stale)} items of the plan are no longer as it saw them'}, nothing was done",
         why=shown + more,
         attempt="make a new plan, or apply what still matches with --skip-stale",
+        changed={str(key): why for key, why in stale.items()},
     )
 
 

@@ -38,6 +38,8 @@ class ThreadPool:
         self._lock = threading.Lock()
         self._threads = 0
         self._idle = 0
+        self._waiting = 0
+        """Calls that no thread has begun; also one that was taken by a thread which still counts as idle."""
         self._mailboxes: dict[asyncio.AbstractEventLoop, _Mailbox] = {}
 
     async def __call__(self, function: Callable[..., T], /, *args: object) -> T:
@@ -49,7 +51,8 @@ class ThreadPool:
         future: asyncio.Future[T] = loop.create_future()
         self._calls.put(_Call(self._mailbox(loop), future, function, args))
         with self._lock:
-            if self._calls.qsize() > self._idle and self._threads < self._most:
+            self._waiting += 1
+            if self._waiting > self._idle and self._threads < self._most:
                 self._threads += 1
                 threading.Thread(target=self._work, name="trueup", daemon=True).start()
         return await future
@@ -71,6 +74,7 @@ class ThreadPool:
                 call = None
             with self._lock:
                 self._idle -= 1
+                self._waiting -= call is not None
                 # Under the lock: a caller that put its call before looks at the number of idle threads after.
                 if call is None and self._calls.empty():
                     self._threads -= 1

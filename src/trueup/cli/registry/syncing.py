@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from trueup.cli.common import Session, pass_session
+from trueup.cli.distant import Distant
 from trueup.cli.group import Command
 from trueup.cli.plan import finish
 from trueup.cli.registry.options import Options, gathered
@@ -16,7 +18,7 @@ from trueup.cli.running import Runner, run_engine
 from trueup.cli.sync import present_refused
 from trueup.cli.targets import allow_option, yes_option
 from trueup.core.check import Guard
-from trueup.core.errors import AccessDenied, PlanRefused
+from trueup.core.errors import AccessDenied, PlanRefused, UsageError
 from trueup.core.model import Entry, Recorded, Side
 from trueup.core.plan import Item, Plan
 from trueup.core.report import EXIT_DRIFT, EXIT_OK, Ending, Report, Status, combine, exit_code, plan_exit_code
@@ -90,6 +92,12 @@ def _syncing(function: F) -> F:
     for option in (
         yes_option,
         allow_option,
+        click.option(
+            "--port",
+            type=click.IntRange(1, 65535),
+            metavar="INTEGER",
+            help="Send the run to `trueup serve` on this port, with its own settings.",
+        ),
         click.option("--adopt", is_flag=True, help="Record what is there and recorded nowhere."),
         click.option("--dry-run", is_flag=True, help="Show what would be removed without actually removing."),
     ):
@@ -107,6 +115,8 @@ class Section:
     dry_run: bool
     allow: tuple[Guard, ...]
     typed: str
+    distant: Distant | None = None
+    """The server that does it, in place of this process."""
     whole: bool = False
     """Whether it is a part of ``sync all``."""
     shown: bool = field(default=False, init=False)
@@ -117,9 +127,7 @@ class Section:
         if self.dry_run:
             return await self._rehearse(spec)
         try:
-            report = await self.runner.engine.run(
-                spec, confirm=self._confirm, allow=self.allow, command=self.runner.session.typed
-            )
+            report = await self._run(spec)
         except* PlanRefused as group:
             present_refused(self.runner, group, Words(self.wording.command, self.typed))
             raise
@@ -129,8 +137,15 @@ class Section:
         self._conclude(report)
         return (EXIT_DRIFT if report.ending is Ending.DECLINED else exit_code(report)), report
 
+    async def _run(self, spec: Policies | Environments) -> Report:
+        if self.distant is not None:
+            return await self.distant.run(confirm=self._confirm, allow=self.allow)
+        return await self.runner.engine.run(
+            spec, confirm=self._confirm, allow=self.allow, command=self.runner.session.typed
+        )
+
     async def _rehearse(self, spec: Policies | Environments) -> tuple[int, Report]:
-        plan = await self.runner.engine.plan(spec)
+        plan = await (self.runner.engine.plan(spec) if self.distant is None else self.distant.plan())
         refusals = self.runner.engine.refusals(plan, spec, allow=self.allow)
         self._show(plan)
         if plan.changes:
@@ -238,7 +253,13 @@ def _removed(plan: Plan) -> list[Item]:
     return [item for item in plan.changes if any(step.verb is Verb.RECORD_REMOVE for step in item.steps)]
 
 
-def _command(session: Session, sections: list[str], options: Options, **flags: Any) -> int:
+def _command(session: Session, sections: list[str], options: Options, port: int | None, **flags: Any) -> int:
+    if port is not None and options != Options():
+        raise UsageError(
+            "--port takes no other settings", why="the server has its own", attempt="without --port, or without these"
+        )
+    state_dir = session.load_config().state_dir if port is not None else Path()
+
     async def work(runner: Runner) -> int:
         whole = len(sections) > 1
         specs: dict[str, Callable[[Runner], Policies | Environments]] = {
@@ -257,7 +278,8 @@ def _command(session: Session, sections: list[str], options: Options, **flags: A
             name = sections[number]
             entries.append({"target": name, "report": None})
             heading(number)
-            section = Section(runner, wordings[name], typed=options.typed, whole=whole, **flags)
+            distant = None if port is None else Distant(port, state_dir, name)
+            section = Section(runner, wordings[name], typed=options.typed, distant=distant, whole=whole, **flags)
             code, entries[-1]["report"] = await section.run(specs[name](runner))
             return code
 

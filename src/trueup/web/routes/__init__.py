@@ -1,0 +1,1 @@
+"""REST, one module for each thing that can be asked about."""
