@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trueup.core.errors import TrueupError
-from trueup.web import pages
+from trueup.web import agents, pages
 from trueup.web.answers import Idempotent
 from trueup.web.gate import Gate
 from trueup.web.problems import Problem, answer_problem
@@ -27,6 +27,7 @@ def create_app(service: Service) -> ASGIApp:
     """The whole application, over a service that is running."""
     app = _application()
     app.state.service = service
+    app.mount(agents.PREFIX, service.agents)
     pages.mount(app, service)
     options = service.options
     return Gate(
@@ -34,6 +35,7 @@ def create_app(service: Service) -> ASGIApp:
         hosts=options.hosts,
         port=None if options.behind_proxy else options.port,
         cookie=options.cookie,
+        unlimited=(f"{agents.PREFIX}/",),  # it bounds bodies by itself, and larger ones
     )
 
 

@@ -24,6 +24,7 @@ from trueup.engine.served import Ledger, ServedRun
 from trueup.engine.state import State
 from trueup.engine.tokens import CODE_SECONDS, EVERYTHING, Kind, Tokens
 from trueup.web.access import Access
+from trueup.web.agents import Agents
 from trueup.web.board import Board
 from trueup.web.metrics import Metrics
 from trueup.web.runs import Runs
@@ -92,6 +93,7 @@ class Service:
     runs: Runs = field(init=False)
     metrics: Metrics = field(init=False)
     schedules: Schedules = field(init=False)
+    agents: Agents = field(init=False)
     _tasks: TaskGroup = field(init=False)
     _teller: Teller = field(init=False)
     streams: int = 0
@@ -130,6 +132,7 @@ class Service:
         self.access = Access(self.tokens, self.ambient, self.options.cookie)
         self.board = Board(self.ledger, self.ambient)
         self.schedules = Schedules(self.state)
+        self.agents = Agents(self.config.state_dir, self.tokens, self.ambient)
         self._teller = Teller(list(self.config.notify.values()), self.schedules, self.ambient)
         self.metrics = Metrics(lambda: self.runs.active, lambda: self.streams)
         self.runs = Runs(self.config, self.ledger, self.board, self.ambient, ended=self._ended)
@@ -146,6 +149,7 @@ class Service:
         """End the streams, begin nothing new, and finish what is under way."""
         self.runs.drain()
         self.board.close()
+        self.agents.stop()
 
     async def _finish(self) -> None:
         self.begin_stop()
@@ -202,6 +206,8 @@ class Service:
         return lock
 
     def _close(self, lock: Any) -> None:
+        if hasattr(self, "agents"):
+            self.agents.close()
         if hasattr(self, "state"):
             self.state.close()
         lock.release()
