@@ -1,4 +1,4 @@
-# Each target installs what it needs into .venv and .azurite; a second run installs nothing.
+# Each target installs what it needs into .venv, .azurite and .aimock; a second run installs nothing.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,11 +8,13 @@ BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
 MAPLE := 0.0.2
 AZURITE := .azurite/.installed-3.37.0
+AIMOCK := .aimock/.installed-1.43.0
+TURSO := .tursodb/.installed-0.6.0-0.7.2
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix azurite engine chromium docs bench blackbox compare simulate mutants trees clean
+.PHONY: help demo test check fix azurite turso engine chromium docs bench blackbox compare simulate mutants trees aimock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -22,6 +24,7 @@ demo: $(BASE) ## See it work, on throw-away folders and a throw-away bucket
 
 test: $(DEV) ## Run the tests; core must be covered to the last branch
 	@$(MAKE) -s azurite || { [ "$$CI" != true ] && echo 'Its tests are skipped.' >&2; }
+	@$(MAKE) -s turso || { [ "$$CI" != true ] && echo 'Its tests are skipped.' >&2; }
 	@$(MAKE) -s engine || { [ "$$CI" != true ] && echo 'Its tests are skipped.' >&2; }
 	@$(MAKE) -s chromium || { [ "$$CI" != true ] && echo 'Its tests are skipped.' >&2; }
 	$(BIN)/pytest tests/core --numprocesses=auto --cov=trueup.core --cov-report=
@@ -40,6 +43,8 @@ fix: $(DEV) ## Repair what ruff can repair, and format
 	$(BIN)/ruff format
 
 azurite: $(AZURITE) ## Install the emulator of Azure Blob Storage that the tests use; they do without if that fails
+
+turso: $(TURSO) ## Install the reference server and the JavaScript client of the sync protocol; the tests do without if that fails
 
 engine: ## Install the container engine that the tests use, and busybox for its images; they do without if that fails
 	@for program in dockerd busybox; do command -v $$program >/dev/null || missing=1; done; \
@@ -79,8 +84,11 @@ mutants: $(DEV) ## Put faults into the engine, one by one: the stories must catc
 trees: $(DEV) ## Put every world of a few names through the rules of trees, against a second reading of them
 	TRUEUP_TREES=large $(BIN)/pytest tests/core/test_tree_exhaustive.py --numprocesses=auto --timeout=0
 
+aimock: $(DEV) $(AIMOCK) ## Ask a mock of AI providers that others wrote; RECORD=1 keeps the result
+	PYTHONPATH=src:. $(BIN)/python benchmarks/aimock.py .aimock/node_modules/@copilotkit/aimock/dist/cli.js $(if $(RECORD),--record)
+
 clean: ## Remove .venv and everything that tools left behind
-	rm -rf $(VENV) .azurite build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .azurite .aimock .tursodb build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Where there is no S3 server for this machine the demo says so, and shows the rest.
@@ -102,6 +110,21 @@ $(AZURITE):
 		|| { echo 'Azurite needs Node.js and npm. Type: sudo apt-get install nodejs npm' >&2; exit 1; }
 	@npm install --silent --no-fund --no-audit --prefix .azurite azurite@$(@:.azurite/.installed-%=%) \
 		|| { echo 'Azurite could not be installed. Look at the network, then: make azurite' >&2; exit 1; }
+	@touch $@
+
+$(AIMOCK):
+	@echo "Installing aimock into .aimock ..."
+	@command -v npm >/dev/null && command -v node >/dev/null || { $(INSTALL) nodejs npm; } \
+		|| { echo 'aimock needs Node.js and npm. Type: sudo apt-get install nodejs npm' >&2; exit 1; }
+	@npm install --silent --no-fund --no-audit --ignore-scripts --prefix .aimock @copilotkit/aimock@$(@:.aimock/.installed-%=%)
+	@touch $@
+
+$(TURSO):
+	@echo "Installing tursodb and @tursodatabase/sync into .tursodb ..."
+	@command -v npm >/dev/null && command -v node >/dev/null || { $(INSTALL) nodejs npm; } \
+		|| { echo 'They need Node.js and npm. Type: sudo apt-get install nodejs npm' >&2; exit 1; }
+	@npm install --silent --no-fund --no-audit --prefix .tursodb turso@0.6.0 @tursodatabase/sync@0.7.2 \
+		|| { echo 'tursodb could not be installed. Look at the network, then: make turso' >&2; exit 1; }
 	@touch $@
 
 # Debian splits ensurepip off into python3-venv, and without it a virtual environment has no pip.

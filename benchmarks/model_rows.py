@@ -40,6 +40,8 @@ def models(bench: Bench) -> Result:
         [Line("first sync", first), *against(again, {"one after the other": in_turn})],
         [
             at_most("time when nothing changed", again.wall_seconds / peer, 0.2, "x"),
+            at_most("the same in seconds", again.wall_seconds, 1.0, " s"),
+            told("CPU when nothing changed", f"{again.cpu_seconds:.2f} s"),
             told("time of the first sync", f"{first.wall_seconds / peer:.2f}x"),
             told("CPU of the first sync", f"{first.cpu_seconds:.2f} s"),
         ],

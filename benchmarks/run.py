@@ -1,19 +1,22 @@
 """Measure trueup against its peers: run.py [ROW...] [--quick] [--dir FOLDER] [--repeats N]; `make bench` runs all.
 
 Rows of folders are in `rows`, those of buckets (`s3-...`) in `bucket_rows`: these start a server of their own on
-loopback, and stop it; so do those of `model_rows` and `cache_rows`.
-A full run of all rows takes about a quarter of an hour and writes RESULTS.md beside this file.
+loopback, and stop it; so do those of `model_rows`, `cache_rows` and `agent_rows`.
+A full run of all rows takes about a quarter of an hour and writes RESULTS.md beside this file; `--record` writes single
+rows into it.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import agent_rows
 import bucket_rows
 import cache_rows
 import dataset_rows
@@ -22,9 +25,17 @@ import registry_rows
 import rows
 from ground import Bench
 from machine import describe
-from table import page, section
+from table import page, replaced, section
 
-ROWS = rows.ROWS | bucket_rows.ROWS | cache_rows.ROWS | dataset_rows.ROWS | model_rows.ROWS | registry_rows.ROWS
+ROWS = (
+    rows.ROWS
+    | bucket_rows.ROWS
+    | cache_rows.ROWS
+    | dataset_rows.ROWS
+    | model_rows.ROWS
+    | registry_rows.ROWS
+    | agent_rows.ROWS
+)
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
@@ -35,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a twentieth of the size, to try things out")
     parser.add_argument("--dir", type=Path, help="where to put the data; it is removed afterwards")
     parser.add_argument("--repeats", type=int, help="runs that count, of each command; default 5, with --quick 3")
+    parser.add_argument("--record", action="store_true", help="put the rows into RESULTS.md, each in its place")
     options = parser.parse_args(argv)
     if unknown := set(options.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
@@ -49,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             results.append(ROWS[name](bench))
             for room in bench.folder.iterdir():
                 shutil.rmtree(room)
+            if options.record and not options.quick:
+                nice = f", nice {os.nice(0)}" if os.nice(0) else ""
+                when = f"Measured by `run.py {name} --repeats {repeats}`: {machine[0].partition(': ')[2]}{nice}."
+                RESULTS.write_text(replaced(RESULTS.read_text(), results[-1], when))
             print("\n" + "\n".join([*section(results[-1]), "", *_goals(results[-1].goals)]), flush=True)
     if not options.rows and not options.quick:
         _, marker, others = RESULTS.read_text().partition("<!-- written by make ")  # by other targets than this

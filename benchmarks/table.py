@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from measure import Cost, floor_mib
@@ -85,6 +85,33 @@ def page(machine: Sequence[str], results: Sequence[Result]) -> str:
     for result in results:
         parts += ["", *section(result)]
     return "\n".join(parts) + "\n"
+
+
+def replaced(text: str, result: Result, when: str) -> str:
+    """A page with one row measured anew, in its place or after the others; what comes after a marker stays.
+
+    Args:
+        text: The page.
+        result: The row.
+        when: Under what circumstances it was measured, for people.
+    """
+    own, marker, others = text.partition("<!-- written by make ")
+    lines = own.rstrip("\n").split("\n")
+    begin, heads = f"| {result.name} |", [n for n, line in enumerate(lines) if line.startswith("## ")]
+    rows = [n for n, line in enumerate(lines[: heads[0]]) if line.startswith("| ")]
+    kept = [line for line in lines[: rows[-1] + 1] if not line.startswith(begin)]
+    first = next((n for n in rows if lines[n].startswith(begin)), len(kept))
+    goals = [f"{begin} {goal.what} | {goal.figure} | {goal.target} | {goal.verdict} |" for goal in result.goals]
+    sections = [lines[n:m] for n, m in zip(heads, [*heads[1:], len(lines)], strict=True)]
+    fresh = [*section(replace(result, notes=[*result.notes, when])), ""]
+    place = next((n for n, part in enumerate(sections) if part[0].startswith(f"## {result.name}:")), len(sections))
+    sections[place : place + 1] = [fresh]
+    parts = [*kept[:first], *goals, *kept[first:], "", *(line for part in sections for line in [*_stripped(part), ""])]
+    return "\n".join(parts) + (f"\n{marker}{others}" if marker else "")
+
+
+def _stripped(part: Sequence[str]) -> list[str]:
+    return "\n".join(part).strip("\n").split("\n")
 
 
 def section(result: Result) -> list[str]:

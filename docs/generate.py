@@ -402,6 +402,7 @@ def _events() -> Iterator[Sequence[str]]:
 
 
 KIND_MODULES = {kind: kind for kind in KINDS} | {
+    "agent": "agents",
     "cache": "caches",
     "dataset": "datasets",
     "envs": "environments",

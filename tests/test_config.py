@@ -414,12 +414,12 @@ def test_a_wrong_line_is_answered_with_what_and_why_and_what_is_allowed(world: W
         (
             'kind = "folder"',
             'kind = "odd"',
-            'kind must be one of folder, templates, settings, static, policies, envs, cache, dataset - it is "odd"',
+            'one of folder, templates, settings, static, policies, envs, cache, agent, dataset - it is "odd"',
         ),
         (
             'kind = "folder"',
             "kind = ['folder']",
-            "kind must be one of folder, templates, settings, static, policies, envs, cache, dataset - it is a list",
+            "one of folder, templates, settings, static, policies, envs, cache, agent, dataset - it is a list",
         ),
         ('local = "./site"', "", "targets.site has no local"),
         ('local = "./site"', "local = []", "the list is empty"),
@@ -873,6 +873,7 @@ def test_the_schema_knows_exactly_the_settings(world: World) -> None:
         "datasets",
         "providers",
         "alerts",
+        "models",
         "notify",
         "serve",
         "profiles",

@@ -29,8 +29,14 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class Server(ThreadingHTTPServer):
+    """A real provider lets ten in at once; of more than five at once Python's lets some wait for a second."""
+
+    request_queue_size = 128
+
+
 MODELS, SECONDS = int(sys.argv[1]), float(sys.argv[2])
-server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server = Server(("127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 print(server.server_address[1], flush=True)
 sys.stdin.read()

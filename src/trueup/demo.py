@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import anyio
+
 from trueup.testing.engines import Failed, Missing, S3Server, weed_mini
 
 _CONFIG = """\
@@ -249,6 +251,33 @@ def catalogue(workspace: Workspace) -> None:
     workspace.run("models", "history")
 
 
+def agents(workspace: Workspace) -> None:
+    """Two agents that work offline, and the file that they share."""
+    if importlib.util.find_spec("turso") is None:
+        workspace.say("Agent filesystems are left out. To see them: pip install 'trueup[agents]'")
+        return
+    workspace.say("Two agents, each with a database of its own, share what they find through one file.")
+    shared = ("--remote-url", "shared/agents.db")
+    for name, notes in (("scout", {"map.md": "north\n", "plan.md": "go\n"}), ("guide", {"weather.md": "rain\n"})):
+        workspace.run("agent", "init", name)
+        anyio.run(_writes, workspace.root / ".agentfs" / f"{name}.db", notes)
+    workspace.run("agent", "sync", "scout", *shared)
+    workspace.run("agent", "sync", "guide", *shared)
+    workspace.say("Both work on, without a network, and change the same file. Nothing of it is lost.")
+    for name in ("scout", "guide"):
+        anyio.run(_writes, workspace.root / ".agentfs" / f"{name}.db", {"plan.md": f"as {name} says\n"})
+    workspace.run("agent", "sync", "scout", *shared)
+    workspace.run("agent", "sync", "guide", *shared)
+    workspace.run("agent", "stats", "guide", *shared)
+
+
+async def _writes(database: Path, notes: Mapping[str, str]) -> None:
+    from trueup.agentfs import FSOperations
+
+    for name, text in notes.items():
+        await FSOperations(str(database)).write(f"/notes/{name}", text)
+
+
 def web(workspace: Workspace) -> None:
     """Templates and settings of a web team, with the bytecode that Jinja2 has made of them."""
     if any(importlib.util.find_spec(name) is None for name in ("jinja2", "yaml")):
@@ -385,4 +414,4 @@ def _say_goodbye(workspace: Workspace, *, keep: bool) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-PARTS = (folders, registry, catalogue, web, bucket)
+PARTS = (folders, registry, catalogue, agents, web, bucket)

@@ -91,3 +91,8 @@ def test_an_undecided_conflict_carries_what_was_done() -> None:
     error = ConflictError("decide", why="a.html", attempt="look", result=done)
     assert (error.result, error.why, error.attempt, error.exit_code) == (done, "a.html", "look", 4)
     assert isinstance(error, ValueError)
+
+
+def test_a_stale_plan_names_what_has_changed() -> None:
+    assert errors.StalePlan("stale", changed={"a": "local is gone"}).changed == {"a": "local is gone"}
+    assert not errors.StalePlan("stale").changed

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 from tests.docs.blocks import ROOT, blocks, unpack
 
-DOCUMENTS = ("docs/caches.md", "docs/python.md", "docs/web.md", "docs/write-a-store.md", "docs/write-a-kind.md")
+DOCUMENTS = (
+    "docs/agents-remote.md",
+    "docs/agents.md",
+    "docs/caches.md",
+    "docs/python.md",
+    "docs/web.md",
+    "docs/write-a-store.md",
+    "docs/write-a-kind.md",
+)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

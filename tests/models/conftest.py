@@ -22,6 +22,9 @@ def _nobody_else_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         for name in (*provider.key_env, *provider.base_url_env, *provider.headers_env.values(), "AWS_REGION"):
             monkeypatch.delenv(name, raising=False)
     for name in list(os.environ):
+        if name.startswith(("AWS_", "AZURE_", "GOOGLE_")):
+            monkeypatch.delenv(name)
+    for name in list(os.environ):
         if name.startswith("TRUEUP_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
 

@@ -59,6 +59,12 @@ class Server:
         return [request for request in self.requests if request.path == path]
 
 
+class _Listening(ThreadingHTTPServer):
+    """Of more than five that come at once, Python's own lets some wait for a second."""
+
+    request_queue_size = 128
+
+
 @contextmanager
 def serving() -> Iterator[Server]:
     """A server that lives as long as the context."""
@@ -89,7 +95,7 @@ def serving() -> Iterator[Server]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listening = _Listening(("127.0.0.1", 0), Handler)
     listening.daemon_threads = True
     server = Server(f"http://127.0.0.1:{listening.server_address[1]}")
     thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})

@@ -41,7 +41,7 @@ def test_addresses_come_from_the_vendors_own_variables(name: str) -> None:
 SKIPPED = {
     "openai": ({}, "no credentials: set OPENAI_API_KEY"),
     "azure": ({"AZURE_OPENAI_API_KEY": KEY}, "no address: set AZURE_OPENAI_ENDPOINT"),
-    "bedrock": ({"AWS_BEARER_TOKEN_BEDROCK": KEY}, "no address: set AWS_REGION"),
+    "bedrock": ({"AWS_BEARER_TOKEN_BEDROCK": KEY}, "no address: set AWS_REGION or AWS_DEFAULT_REGION"),
     "openrouter": ({}, "no credentials: set OPENROUTER_API_KEY, or ask for it by name"),
     "xai": ({"XAI_API_KEY": "k\ney"}, "its key holds characters that no key has"),
     "groq": ({"GROQ_API_KEY": ""}, "no credentials: set GROQ_API_KEY"),

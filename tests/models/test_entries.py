@@ -88,7 +88,7 @@ def test_an_id_that_cannot_be_one_is_refused(wrong: object) -> None:
 
 
 def test_every_provider_of_the_catalogue_is_described() -> None:
-    assert len(known()) == 25
+    assert len(known()) == 26
     assert list(known())[:3] == ["openai", "azure", "gemini"]
     for provider in known().values():
         assert provider.statistics or not provider.families, provider.name

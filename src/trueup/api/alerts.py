@@ -68,18 +68,17 @@ def _retiring(alert: Alert, model: Model, today: date) -> Notice | None:
 
 
 def _changed(change: Logged) -> Notice:
-    provider = change.account.partition("@")[0]
     what = f"{change.fact} {json.dumps(change.old)} -> {json.dumps(change.new)}" if change.fact else ""
     fields = {
         "event": change.kind,
-        "provider": provider,
+        "provider": change.provider,
         "model": change.id,
         "fact": change.fact,
         "old": change.old,
         "new": change.new,
         **change.detail,
     }
-    return Notice(f"change {change.n}", f"{provider}: {change.id} {change.kind} {what}".rstrip(), fields)
+    return Notice(f"change {change.n}", f"{change.provider}: {change.id} {change.kind} {what}".rstrip(), fields)
 
 
 async def tell(

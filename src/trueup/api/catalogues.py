@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,16 +21,19 @@ from trueup.core.plan import Plan
 from trueup.core.report import Report, Status
 from trueup.core.strategy import Policy
 from trueup.engine.ambient import Ambient
+from trueup.engine.groups import ungrouped
 from trueup.engine.job import Audit, Job
 from trueup.engine.state import State
+from trueup.engine.streams import few_collections
 from trueup.protocols import Opening, Store
 from trueup.stores.catalogue import CatalogueStore, LastListing, key_of, parts_of
 from trueup.stores.catalogue.changes import ACTIVE
 from trueup.stores.catalogue.database import NAME
-from trueup.stores.catalogue.library import AccountState, Freshness, Library, Model
+from trueup.stores.catalogue.library import AccountState, Attempt, DataPackage, Freshness, Library, Model
 from trueup.stores.http import ProviderStore
 from trueup.stores.http.accounts import PRODUCTION, Configured, Skipped, account
 from trueup.stores.http.client import Account, Client, Listing, opened, without_key
+from trueup.stores.http.curated import Package, enriched, installed, packages
 from trueup.stores.http.entries import Entry
 from trueup.stores.http.spec import Provider, known, openai_shaped
 from trueup.stores.records import record_row
@@ -91,6 +94,8 @@ class Survey:
     """Those that cannot be asked, and why."""
     at_ns: int
     rows: tuple[Row, ...] = field(default=(), repr=False)
+    packages: tuple[DataPackage, ...] = ()
+    """Those that told more of the models."""
 
     @property
     def answered(self) -> tuple[Answer, ...]:
@@ -134,6 +139,10 @@ class Catalogue:
                 found[name] = openai_shaped(name, settings.base_url.url if settings.base_url else "")
         return found
 
+    def described(self, provider: str) -> Provider:
+        """The description of a provider; one that is recorded, and configured no more, answered as OpenAI does."""
+        return self.providers.get(provider) or openai_shaped(provider, "")
+
     def fresh_seconds(self, provider: str) -> float:
         """For how long a list of the provider counts as fresh."""
         settings = self._config.providers.get(provider)
@@ -170,14 +179,17 @@ class Catalogue:
             settings = self._config.providers.get(provider.name, ProviderSettings())
             key, address = settings.api_key, settings.base_url
             configured = Configured(
-                address.url if address else "", None if key is None else key.reveal, settings.organization or ""
+                address.url if address else "",
+                None if key is None else key.reveal,
+                settings.organization or "",
+                provider.name in self._config.providers,
             )
             asked = provider.name in names
             one = account(provider, configured, self._env, asked=asked, production=production)
             if isinstance(one, Skipped):
                 skipped.append(one)
                 continue
-            if one.key and address is not None and not address.place.trusted():
+            if (one.key or one.credential) and address is not None and not address.place.trusted():
                 raise ConfigError(
                     f"{address.place.file} may not say where the key of {provider.name} is sent",
                     why="nobody has approved it as it is now: read it first",
@@ -210,34 +222,55 @@ class Catalogue:
             StoreError: If the catalogue cannot be read.
         """
         threads = self._ambient.threads
+        for source in self._config.enrich:  # before anybody is asked in vain
+            installed(source)
         accounts, skipped = await threads(self.accounts, names)
         states = {one.account: one for one in await threads(self.library.accounts)}
-        recorded = await threads(self.library.models, {account_id(one) for one in accounts})
-        answers: dict[str, Answer] = {}
+        answers = {
+            account_id(one): Answer(
+                without_key(one), states.get(account_id(one), AccountState(account_id(one), one.provider.name))
+            )
+            for one in accounts
+        }
+        due = [one for one in accounts if force or self._is_due(answers[account_id(one)].before)]
         limit = anyio.CapacityLimiter(TOGETHER)
+        recorded: list[Model] = []
+        known: tuple[Package, ...] = ()
 
         async def ask(client: Client, one: Account) -> None:
             async with limit:
-                before = states.get(account_id(one), AccountState(account_id(one), one.provider.name))
-                kept = without_key(one)
-                freshness = before.freshness(self.now_ns(), self.fresh_seconds(one.provider.name))
-                # What failed since is asked again: a guard that was refused must be passable by the same command.
-                if freshness is Freshness.FRESH and before.failing_ns is None and not force:
-                    answers[account_id(one)] = Answer(kept, before)
-                    return
                 begun = self._ambient.clock.monotonic()
                 listing = await client.models(one, timeout_seconds=timeout_seconds)
                 seconds = self._ambient.clock.monotonic() - begun
-                own = [model for model in recorded if model.account == account_id(one)]
-                answers[account_id(one)] = _judged(Answer(kept, before, listing, seconds), own, frozenset(allow))
+                answers[account_id(one)] = replace(answers[account_id(one)], listing=listing, seconds=seconds)
 
-        async with opened(self._ambient.clock, threads) as client, anyio.create_task_group() as tasks:
-            client.on_page = on_page
-            for one in accounts:
-                tasks.start_soon(ask, client, one)
-        ordered = tuple(answers[account_id(one)] for one in accounts)
+        async def read() -> None:
+            nonlocal recorded, known
+            recorded = await threads(self.library.models, set(answers))
+            if due and self._config.enrich:
+                today = datetime.fromtimestamp(self.now_ns() / 1e9, UTC).date()
+                known = await threads(packages, self._config.enrich, today)
+
+        secure = any(one.base_url.startswith("https:") for one in due)
+        with few_collections(), ungrouped(TrueupError):
+            async with (
+                opened(self._ambient.clock, threads, secure=secure) as client,
+                anyio.create_task_group() as tasks,
+            ):
+                client.on_page = on_page
+                for one in due:
+                    tasks.start_soon(ask, client, one)
+                tasks.start_soon(read)
+        at_ns = self.now_ns()
+        ordered = tuple(_judged(_enriched(one, known), recorded, frozenset(allow)) for one in answers.values())
         rows = tuple(row for answer in ordered for row in _rows(answer, recorded))
-        return Survey(ordered, tuple(skipped), self.now_ns(), rows)
+        told = tuple(DataPackage(one.name, one.version, one.as_of, at_ns) for one in known)
+        return Survey(ordered, tuple(skipped), at_ns, rows, told)
+
+    def _is_due(self, before: AccountState) -> bool:
+        """Whether a provider is to be asked; one that has failed since is: what a guard refused must be passable."""
+        freshness = before.freshness(self.now_ns(), self.fresh_seconds(before.provider))
+        return freshness is not Freshness.FRESH or before.failing_ns is not None
 
     async def remember(self, survey: Survey, report: Report | None) -> None:
         """Remember what was tried, after the catalogue agrees.
@@ -247,13 +280,18 @@ class Catalogue:
             report: What became of the run; None: there was none, because nobody answered.
         """
         failed = _failed(report) if report is not None else frozenset()
+        attempts = []
         for answer in survey.answers:
             if answer.listing is None:
                 continue
             error = answer.error or ("The catalogue could not be written" if answer.id in failed else "")
             if answer.guard is Guard.SHRINK:  # it stays due, so that the same command with --allow asks again
                 error = f"{answer.held} models vanished at once"
-            await self._ambient.threads(self._attempted, answer, survey.at_ns, error)
+            models_seen = None if error else len(answer.entries)
+            attempts.append(Attempt(answer.id, answer.account.base_url, models_seen, error))
+        if attempts:
+            told = survey.packages if survey.answered else ()
+            await self._ambient.threads(self.library.attempted, attempts, told, survey.at_ns)
 
     async def last_change(self) -> int:
         """The number of the latest change in the log."""
@@ -272,11 +310,6 @@ class Catalogue:
         accounts = frozenset(answer.id for answer in survey.answers)
         return await tell(self._config.alerts.values(), self.library, self._ambient, accounts=accounts, after_n=after_n)
 
-    def _attempted(self, answer: Answer, at_ns: int, error: object) -> None:
-        models_seen = None if error else len(answer.entries)
-        base_url = answer.account.base_url
-        self.library.attempted(answer.id, base_url, at_ns, models=models_seen, error=str(error))
-
 
 def _judged(answer: Answer, recorded: Collection[Model], allow: frozenset[Guard]) -> Answer:
     """The answer, with the guard that it runs into."""
@@ -284,12 +317,21 @@ def _judged(answer: Answer, recorded: Collection[Model], allow: frozenset[Guard]
     if listing is None or listing.error:
         return answer
     listed = {entry.id for entry in listing.entries}
-    active = [model for model in recorded if model.state == ACTIVE]
+    own = [model for model in recorded if model.account == answer.id]
+    active = [model for model in own if model.state == ACTIVE]
     gone = [model for model in active if model.id not in listed]
-    guard = models.vanished(recorded=len(recorded), known=len(active), gone=len(gone), listed=len(listed))
+    guard = models.vanished(recorded=len(own), known=len(active), gone=len(gone), listed=len(listed))
     if guard in allow or (guard is Guard.SHRINK and not listing.complete):
         guard = None
-    return Answer(answer.account, answer.before, listing, answer.seconds, guard, len(gone) if guard else 0)
+    return replace(answer, guard=guard, held=len(gone) if guard else 0)
+
+
+def _enriched(answer: Answer, known: tuple[Package, ...]) -> Answer:
+    if answer.listing is None or not known:
+        return answer
+    provider = answer.account.provider
+    entries = tuple(enriched(provider, entry, known) for entry in answer.listing.entries)
+    return replace(answer, listing=replace(answer.listing, entries=entries))
 
 
 def _rows(answer: Answer, recorded: Iterable[Model]) -> list[Row]:

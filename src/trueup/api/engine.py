@@ -41,6 +41,7 @@ from trueup.targets.datasets import Datasets, Layout
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectSendStream
 
+    from trueup.api.agents import Agent
     from trueup.api.caching import CacheReport, Request, Stats
     from trueup.api.catalogues import Catalogue
 
@@ -366,6 +367,17 @@ class Engine:
         from trueup.api.registries import containers
 
         return await self._ambient.threads(containers, job, key)
+
+    async def agent(self, target: str | Spec) -> Agent:
+        """What can be done with an agent's database besides syncing it.
+
+        Raises:
+            UsageError: If the target is no agent.
+            Locked: If the agent has its database open.
+        """
+        from trueup.api.agents import Agent
+
+        return Agent(await self._job(target))
 
     # -- memory --------------------------------------------------------------------------------------------------
 

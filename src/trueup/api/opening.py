@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,8 @@ from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
 from trueup.protocols import Access, Filter, Opening, Store
 from trueup.stores import open_store, scheme_of
 from trueup.stores.joined import JoinedStore, places
-from trueup.targets import NATURES, Spec, caches, datasets, environments, models, policies
+from trueup.targets import NATURES, Spec, agents, caches, datasets, environments, models, policies
+from trueup.targets.agents import Agents
 from trueup.targets.caches import Caches
 from trueup.targets.datasets import Datasets
 from trueup.targets.environments import Environments
@@ -66,6 +68,10 @@ def open_job(
         from trueup.api.caching import open_cache_job
 
         return open_cache_job(spec, opening, state, ambient)
+    if isinstance(spec, Agents):
+        from trueup.api.agents import open_agent
+
+        return open_agent(spec, opening, state, ambient)
     if isinstance(spec, Datasets):
         from trueup.api.datasets import open_dataset
 
@@ -120,8 +126,17 @@ def spec_from(plan: Plan) -> Spec:
         case models.KIND:
             return Models(name, locations[models.CATALOGUE], accounts=None)
         case _:
-            nature = NATURES[kind]() if (kind := plan.target.kind) in NATURES else None
-            return Folders(name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy, nature=nature)
+            return _two_sided(plan)
+
+
+def _two_sided(plan: Plan) -> Spec:
+    locations, name, kind = plan.target.locations, plan.target.name, plan.target.kind
+    if kind == agents.KIND:
+        return Agents(
+            name, locations[LOCAL], locations[REMOTE], plan.policy, token=lambda: os.environ.get(agents.TOKEN)
+        )
+    nature = NATURES[kind]() if kind in NATURES else None
+    return Folders(name, tuple(places(locations[LOCAL])), locations[REMOTE], plan.policy, nature=nature)
 
 
 def _registry(location: str) -> str:

@@ -32,12 +32,15 @@ class Statistic:
         return f"{self.label}: {self.count}" + (f" ({self.unknown} unknown)" if self.unknown else "")
 
 
-def statistics(provider: Provider, models: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Statistic]:
-    """All lines for the models of a provider: the total, families, the remainder, capabilities.
+def statistics(
+    provider: Provider, models: Iterable[tuple[str, Mapping[str, Any]]], *, conflicts: int = 0
+) -> list[Statistic]:
+    """All lines for the models of a provider: the total, families, the remainder, capabilities, disagreements.
 
     Args:
         provider: Its families and capabilities.
         models: Ids, and what is known of them.
+        conflicts: Facts that sources tell differently; a line only if there are any.
     """
     models = list(models)
     families = Counter(provider.family(name) for name, _ in models)
@@ -50,7 +53,7 @@ def statistics(provider: Provider, models: Iterable[tuple[str, Mapping[str, Any]
         yes = sum(value is True for value in told)
         no = sum(value is False for value in told)
         lines.append(Statistic(LABELS.get(fact, fact), yes, len(models) - yes - no))
-    return lines
+    return [*lines, Statistic("Sources disagree", conflicts)] if conflicts else lines
 
 
 def _family_names(provider: Provider) -> list[str]:

@@ -15,6 +15,7 @@ COMMANDS: dict[str, Listed] = {
     "conflicts": Listed("conflicts:conflicts", "Act", "List, show and resolve conflicts."),
     "undo": Listed("history:undo", "Act", "Take a run back."),
     "watch": Listed("watch:watch", "Act", "Sync whenever something changes."),
+    "agent": Listed("agent:agent", "Act", "Sync, look at, keep and restore an agent's database."),
     "registry": Listed(
         "registry:registry", "Act", "List, add, forget, adopt, verify and remove entries of a registry."
     ),

@@ -58,6 +58,7 @@ def selector(patterns: Sequence[str]) -> Callable[[Item], bool]:
 
 
 KINDS = {
+    "agent": "agent:sync_agent",
     "policies": "registry.syncing:sync_policies",
     "envs": "registry.syncing:sync_envs",
     "all": "registry.syncing:sync_all",

@@ -12,12 +12,13 @@ from trueup.config.secret import Place
 from trueup.config.settings import (
     ALERT,
     BUCKET,
+    FOLDER,
     KINDS,
     NAME,
     NOTIFY,
     PROVIDER,
     RESERVED,
-    SINGLE,
+    TABLES,
     Setting,
 )
 from trueup.config.values import Wrong
@@ -74,7 +75,7 @@ class Reader:
         )
 
     def _sections(self, table: Mapping[str, Any], above: Path, profile: str, also: str = "") -> Values:
-        """All tables but that of the profiles, of the file itself or of a profile."""
+        """All tables, of the file itself or of a profile."""
         found: Values = {}
         sections: dict[str, Callable[[Path, Any, Path, str], Values]] = {
             "targets": self._target,
@@ -84,11 +85,11 @@ class Reader:
             "notify": self._notify,
         }
         for section, content in table.items():
-            if section in SINGLE:
+            if section in TABLES:
                 found |= self._single(section, content, (*above, section), profile)
                 continue
             if section not in sections:
-                self._unknown((*above, section), [*sections, *SINGLE, also] if also else [*sections, *SINGLE])
+                self._unknown((*above, section), [*sections, *TABLES, also] if also else [*sections, *TABLES])
                 continue
             for name, value in self._table(content, (*above, section)).items():
                 where = (*above, section, name)
@@ -112,13 +113,15 @@ class Reader:
                     (*where, "kind"), f"must be one of {', '.join(KINDS)}", f"it is {shown(kind)}: no such kind"
                 )
                 return found
-        settings = {name: setting for kind in KINDS.values() for name, setting in kind.items()}
+        every = {name: setting for kind in KINDS.values() for name, setting in kind.items()}
+        own = KINDS.get(kind if isinstance(kind, str) else "", FOLDER)  # kinds differ in what shares a name
+        settings = {**every, **own}
         return found | self._settings(table, settings, path, where, profile, also="kind")
 
     def _single(self, section: str, value: Any, where: Path, profile: str) -> Values:
-        """A table of its own: its path is one name, those of its settings are two."""
+        """A table that there is once: its path is one name, those of its settings are two."""
         found = {(section,): Found(None, self._document.origin(where, profile=profile))}
-        return found | self._settings(self._table(value, where), SINGLE[section], (section,), where, profile)
+        return found | self._settings(self._table(value, where), TABLES[section], (section,), where, profile)
 
     def _bucket(self, path: Path, value: Any, where: Path, profile: str) -> Values:
         table = {"url": value} if isinstance(value, str) else self._table(value, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from trueup.config.layers import WRONG, Found, Layer, Reader, Values
 from trueup.config.problems import Origin, Problem, Source, dotted, nearest, refuse, shown
 from trueup.config.secret import Approved, Place, Secret, absolute
 from trueup.config.settings import (
+    AGENTS,
     ALERT,
     BUCKET,
     CACHES,
+    CATALOGUE,
     DATASET,
     DATASETS,
     ENVIRONMENTS,
@@ -29,8 +32,8 @@ from trueup.config.settings import (
     POLICIES,
     PROVIDER,
     SETTINGS,
-    SINGLE,
     STATIC,
+    TABLES,
     TEMPLATES,
     Setting,
 )
@@ -38,9 +41,10 @@ from trueup.config.values import BUCKET as BUCKET_SCHEME
 from trueup.config.values import Address, Delivery, Wrong, plain
 from trueup.core.errors import UsageError
 from trueup.core.strategy import Policy
-from trueup.targets import Reload, Settings, Spec, Static, Templates, caches, environments, policies
+from trueup.targets import Reload, Settings, Spec, Static, Templates, agents, caches, environments, policies
 from trueup.targets.datasets import Layout
 from trueup.targets.folders import KIND, Folders, Nature, Selection, Tuning
+from trueup.targets.models import Source as DataSource
 
 APP = "trueup"
 PERSONAL = "config.toml"
@@ -93,7 +97,7 @@ class Notify:
     targets: tuple[str, ...] = ()
 
 
-PORT: int = SINGLE["serve"]["port"].default  # type: ignore[assignment]  # its form reads nothing else
+PORT: int = TABLES["serve"]["port"].default  # type: ignore[assignment]  # its form reads nothing else
 SECTIONS: Mapping[str, Mapping[str, Setting]] = {
     "buckets": BUCKET,
     "providers": PROVIDER,
@@ -121,6 +125,8 @@ class Config:
     notify: Mapping[str, Notify] = field(default_factory=lambda: MappingProxyType({}))
     port: int = PORT
     """Of the server."""
+    enrich: tuple[DataSource, ...] = ()
+    """Data packages that tell more of models than their providers, by precedence."""
     settings: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     """Every setting in effect by its dotted name, as JSON types; secrets as how they are got."""
     origins: Mapping[str, Origin] = field(default_factory=lambda: MappingProxyType({}))
@@ -190,6 +196,7 @@ def load(
     providers = {name: ProviderSettings(**found) for name, found in _tables(values, "providers", problems)}
     alerts = {name: Alert(name, **found) for name, found in _tables(values, "alerts", problems)}
     notify = {name: Notify(name, **found) for name, found in _tables(values, "notify", problems)}
+    enrich = values.get((CATALOGUE, "enrich"))
     refuse(problems)
     listed = _listed(values)
     head = {"state_dir": (str(directory), state_origin), "profile": (chosen, chosen_origin)}
@@ -205,6 +212,7 @@ def load(
         alerts=MappingProxyType(alerts),
         notify=MappingProxyType(notify),
         port=values["serve", "port"].value if ("serve", "port") in values else PORT,
+        enrich=() if enrich is None else enrich.value,
         settings=MappingProxyType(
             {name: value for name, (value, _) in head.items()}
             | {dotted(path): plain(found.value) for path, found in listed}
@@ -305,7 +313,7 @@ def _check_profiles(layers: list[Layer], problems: list[Problem]) -> None:
     for layer in layers:
         for name, values in layer.profiles.items():
             for path, found in values.items():
-                if path[0] in SINGLE:
+                if path[0] in TABLES:
                     continue
                 whole = (
                     path[0] in ("providers", "alerts", "notify")
@@ -358,10 +366,10 @@ def _said(setting: Setting, value: object, outside: Place, origin: Origin, probl
 def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
     """Add what environment and flags say, and the defaults."""
     default = Origin(Source.DEFAULT)
-    for section, table in SINGLE.items():
-        for name, setting in table.items() if (section,) in values else ():
+    for table in (table for table in TABLES if (table,) in values):
+        for name, setting in TABLES[table].items():
             if not setting.required:
-                values.setdefault((section, name), Found(setting.default, default))
+                values.setdefault((table, name), Found(setting.default, default))
     for path in [path for path in values if _is_named(path)]:
         kind = values.get((*path, "kind"))
         settings = SECTIONS.get(path[0]) or KINDS.get(str(kind.value) if kind else KIND, {})
@@ -374,7 +382,7 @@ def _complete(values: Values, overrides: Mapping[str, Found]) -> None:
 
 def _listed(values: Values) -> list[tuple[tuple[str, ...], Found]]:
     """All settings, table by table, in the order in which they are documented."""
-    known = [name for settings in (*KINDS.values(), *SECTIONS.values(), *SINGLE.values()) for name in settings]
+    known = [name for settings in (*KINDS.values(), *SECTIONS.values(), *TABLES.values()) for name in settings]
     order = {name: number for number, name in enumerate(dict.fromkeys(["kind", *known]))}
     tables: dict[tuple[str, ...], int] = {
         path: number for number, path in enumerate(path for path in values if len(path) == 1 or _is_named(path))
@@ -385,7 +393,7 @@ def _listed(values: Values) -> list[tuple[tuple[str, ...], Found]]:
 
 def _is_named(path: tuple[str, ...]) -> bool:
     """Whether it is that of one target or one bucket."""
-    return len(path) == 2 and path[0] not in SINGLE
+    return len(path) == 2 and path[0] not in TABLES
 
 
 def _buckets(values: Values, problems: list[Problem]) -> dict[str, Bucket]:
@@ -483,6 +491,8 @@ def _target(
         return policies.Policies(name, **settings)
     if table is ENVIRONMENTS:
         return environments.Environments(name, **settings)
+    if table is AGENTS:
+        return _agent(name, settings)
     if table is CACHES:
         return _caches(name, settings)
     return _folders(name, settings, origin, problems, _nature(table, settings))
@@ -519,6 +529,23 @@ def _reload(settings: Mapping[str, Any]) -> Reload:
         "" if pidfile is None else pidfile.said[0],
         "" if url is None else url.said[0],
         permit=permit,
+    )
+
+
+def _agent(name: str, settings: Mapping[str, Any]) -> agents.Agents:
+    secret: Secret | None = settings.get("token")
+
+    def token() -> str | None:
+        return os.environ.get(agents.TOKEN) if secret is None else secret.reveal()
+
+    return agents.Agents(
+        name,
+        settings["database"],
+        settings["remote"],
+        policy=Policy(settings["direction"], settings["conflict"], settings["deletes"], settings["keep"]),
+        limits=settings["max_delete"],
+        timeout_seconds=settings["timeout"],
+        token=token,
     )
 
 

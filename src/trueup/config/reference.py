@@ -9,9 +9,11 @@ from trueup.config import values
 from trueup.config.settings import (
     ALERT,
     BUCKET,
+    CATALOGUE,
     DATASETS,
     KINDS,
     LAYOUT,
+    MODELS,
     NAME,
     NOTIFY,
     PROVIDER,
@@ -42,6 +44,7 @@ def schema() -> dict[str, Any]:
             "additionalProperties": {"anyOf": [BUCKET["url"].form.schema, {"$ref": "#/$defs/bucket"}]},
         },
         DATASETS: _object(_properties(LAYOUT)) | {"description": "Where the datasets of all actors are."},
+        CATALOGUE: _object(_properties(MODELS)) | {"description": "The catalogue of AI models."},
         "providers": {
             "type": "object",
             "description": "Services that list AI models, by name.",
@@ -88,6 +91,7 @@ def _reference() -> Iterator[str]:
         ("Datasets", LAYOUT),
         ("Providers", PROVIDER),
         ("Alerts", ALERT),
+        ("The catalogue of AI models", MODELS),
         ("Notifications", NOTIFY),
         ("Server", SERVE),
     ]:

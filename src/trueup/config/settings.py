@@ -10,7 +10,7 @@ from trueup.config import values
 from trueup.config.values import Form
 from trueup.core.check import Limits
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
-from trueup.targets import caches, datasets, environments, folders, policies, static, templates
+from trueup.targets import agents, caches, datasets, environments, folders, models, policies, static, templates
 from trueup.targets import settings as settings_kind
 
 NAME = re.compile(r"\w[\w.@-]*")
@@ -110,6 +110,20 @@ ENVIRONMENTS: Mapping[str, Setting] = {
     ),
 }
 
+AGENTS: Mapping[str, Setting] = {
+    "database": Setting(values.FILE, "The agent's database.", required=True),
+    "remote": Setting(
+        values.AGENT_REMOTE, "The database that is shared: file://, http://, https:// or libsql://.", required=True
+    ),
+    "direction": Setting(values.one_of(Direction), "Which sides may be written.", agents.POLICY.direction),
+    "conflict": Setting(values.one_of(Conflict), "Who wins when both sides changed.", agents.POLICY.conflict),
+    "deletes": Setting(values.one_of(Deletes), "What a deletion on one side means.", agents.POLICY.deletes),
+    "max_delete": Setting(values.LIMITS, "A run that would delete more is refused.", Limits()),
+    "keep": Setting(values.one_of(Keep), "Which replaced and deleted versions go to the trash.", agents.POLICY.keep),
+    "timeout": Setting(values.duration(zero=False), "Seconds of silence after which the remote counts as gone.", 30.0),
+    "token": Setting(values.SECRET, "The remote's bearer token. Without it: `TURSO_DB_AUTH_TOKEN`."),
+}
+
 CACHES: Mapping[str, Setting] = {
     "url": Setting(values.CACHE, "Where the cache is; for its password see `[buckets]`.", required=True),
     "preset": Setting(values.one_of(caches.Library), "Which library names the keys.", caches.Library.FASTBLOCKS),
@@ -147,10 +161,24 @@ LAYOUT: Mapping[str, Setting] = {
     ),
     "max_delete": Setting(values.LIMITS, "A run that would delete more is refused.", Limits()),
 }
-"""The table `[datasets]`: where the datasets of all actors are."""
+"""Where the datasets of all actors are."""
 
-DATASETS = "datasets"
-"""The name of that table."""
+MODELS: Mapping[str, Setting] = {
+    "enrich": Setting(
+        values.several(models.Source),
+        "Data packages that tell prices and sizes which a provider does not list; the first that knows one counts.",
+        (),
+    ),
+}
+
+SERVE: Mapping[str, Setting] = {
+    "port": Setting(values.whole(1, 65535), "Where `trueup serve` listens, and `--port` finds it.", 8000),
+}
+"""The table `[serve]`."""
+
+DATASETS, CATALOGUE = "datasets", "models"
+TABLES: Mapping[str, Mapping[str, Setting]] = {DATASETS: LAYOUT, CATALOGUE: MODELS, "serve": SERVE}
+"""The settings of tables that there are once, and that have no name of their own."""
 
 _CHECK = Setting(values.SWITCH, "Whether files that are not valid are held back, on either side.", default=True)
 _RELOAD = settings_kind.Reload()
@@ -218,6 +246,7 @@ KINDS: Mapping[str, Mapping[str, Setting]] = {
     policies.KIND: POLICIES,
     environments.KIND: ENVIRONMENTS,
     caches.KIND: CACHES,
+    agents.KIND: AGENTS,
     datasets.KIND: DATASET,
 }
 """The settings of each kind of target, `kind` itself apart."""
@@ -247,19 +276,11 @@ ALERT: Mapping[str, Setting] = {
     "changes": Setting(values.PATTERNS, "Kinds of change that are told too, such as `removed` or `price`.", ()),
 }
 
-SERVE: Mapping[str, Setting] = {
-    "port": Setting(values.whole(1, 65535), "Where `trueup serve` listens, and `--port` finds it.", 8000),
-}
-"""The table `[serve]`."""
-
 NOTIFY: Mapping[str, Setting] = {
     "deliver": Setting(values.DELIVERY, "Where it goes; each change of a target is told once.", required=True),
     "secret": Setting(values.SECRET, "What the server signs with, so that a webhook can tell who speaks."),
     "targets": Setting(values.PATTERNS, "Names of targets; without them all.", ()),
 }
-
-SINGLE: Mapping[str, Mapping[str, Setting]] = {DATASETS: LAYOUT, "serve": SERVE}
-"""Tables of which there is one, without a name."""
 
 VARIABLES: Mapping[str, str] = {
     "TRUEUP_STATE": "The state directory. A file cannot name it: it holds which files are trusted.",

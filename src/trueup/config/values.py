@@ -65,6 +65,21 @@ def one_of(choices: type[StrEnum], *, without: Collection[StrEnum] = ()) -> Form
     return Form(read, f"one of {', '.join(names)}", {"enum": names})
 
 
+def several(choices: type[StrEnum]) -> Form:
+    """Words out of a closed set, each once; their order is kept."""
+    one = one_of(choices)
+
+    def read(value: object, place: Place) -> tuple[StrEnum, ...]:
+        words = tuple(one.read(word, place) for word in (value if isinstance(value, list) else [value]))
+        if len(set(words)) < len(words):
+            raise Wrong("one is there twice")
+        return words
+
+    return Form(
+        read, f"{one.allowed}, or a list of them", {"anyOf": [one.schema, {"type": "array", "items": one.schema}]}
+    )
+
+
 def whole(minimum: int, maximum: int) -> Form:
     """A whole number in a range."""
 
@@ -383,6 +398,19 @@ def _absolute(text: str, place: Place) -> str:
         raise Wrong(str(error)) from error
 
 
+def _read_agent_remote(value: object, place: Place) -> str:
+    text: str = _read_text(value, place)
+    if holds_password(text):
+        raise Wrong("a password does not belong in a URL: use token")
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme == "file":
+        return f"file://{_absolute(rest if separator else text, place)}"
+    if scheme not in ("http", "https", "libsql") or not rest:
+        raise Wrong
+    return text
+
+
+AGENT_REMOTE = Form(_read_agent_remote, "a path or a URL (file://, http://, https://, libsql://)", _TEXT)
 SWITCH = Form(_read_switch, "true or false", {"type": "boolean"})
 TEXT = Form(_read_text, "text, and not empty", _TEXT)
 SIZE = Form(

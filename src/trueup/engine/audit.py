@@ -28,6 +28,7 @@ from trueup.core.plan import Item, Observed, Plan
 from trueup.core.table import Verb
 from trueup.engine.groups import ungrouped
 from trueup.engine.job import Audit, Job, Progress, Sights
+from trueup.engine.streams import few_collections
 
 
 @dataclass(slots=True)
@@ -99,10 +100,15 @@ async def survey(job: Job, how: Audit) -> Survey:
     async def look(side: Side) -> None:
         sights[side] = await _look(job, how, side)
 
-    with ungrouped(TrueupError):
-        async with anyio.create_task_group() as tasks:
-            for side in job.stores:
-                tasks.start_soon(look, side)
+    with few_collections():
+        with ungrouped(TrueupError):
+            async with anyio.create_task_group() as tasks:
+                for side in job.stores:
+                    tasks.start_soon(look, side)
+        return await _judged(job, how, sights)
+
+
+async def _judged(job: Job, how: Audit, sights: Mapping[Side, _Sight]) -> Survey:
     keys = {key for side in how.method.table.sides for key in sights[side].items}  # others inform, and name no items
     shown: Sights = {
         side: dict.fromkeys(keys, Unknown(sight.failed)) if sight.failed else sight.items

@@ -96,7 +96,7 @@ async def in_step(
         OutOfOrder: If a source is not in strictly ascending order of keys.
     """
     async with AsyncExitStack() as stack:
-        stack.enter_context(_few_collections())
+        stack.enter_context(few_collections())
         tasks = await stack.enter_async_context(anyio.create_task_group())
         streams = []
         for name, source in sources.items():
@@ -137,7 +137,7 @@ _usual_thresholds = gc.get_threshold()
 
 
 @contextmanager
-def _few_collections() -> Iterator[None]:
+def few_collections() -> Iterator[None]:
     """Let the collector of cycles run rarely: rows come by the million, live shortly and form no cycles.
 
     Each of them makes it look at all that are in flight: 1M x 1M entries cost 6.2 CPU seconds with the usual

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from trueup.targets import settings, static, templates
+from trueup.targets.agents import Agents
 from trueup.targets.caches import Caches
 from trueup.targets.datasets import Datasets
 from trueup.targets.environments import Environments
@@ -17,6 +18,7 @@ from trueup.targets.templates import Templates
 
 __all__ = [
     "NATURES",
+    "Agents",
     "Caches",
     "Datasets",
     "Environments",
@@ -37,5 +39,5 @@ NATURES: Mapping[str, Callable[[], Nature]] = {
 }
 """The kinds whose targets are two folders of which more is known."""
 
-Spec = Folders | Policies | Environments | Datasets | Models | Caches
+Spec = Folders | Policies | Environments | Datasets | Models | Caches | Agents
 """A target of any kind, as it is configured."""

@@ -32,6 +32,12 @@ class Guard(StrEnum):
     EMPTY = "empty"
 
 
+class Source(StrEnum):
+    """Data packages that tell of models what providers do not, by the names of their packages."""
+
+    GENAI_PRICES = "genai-prices"
+
+
 @dataclass(frozen=True, slots=True)
 class Models:
     """One target of kind ``models``: the answers of some accounts, and the catalogue."""

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from trueup.api.catalogues import TIMEOUT_SECONDS, Answer, Survey, changed_accounts
-from trueup.api.statistics import statistics
+from trueup.api.statistics import Statistic, statistics
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command
 from trueup.cli.models.ages import ago
+from trueup.cli.models.packages import ages
 from trueup.cli.plan import finish
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.targets import word_option
@@ -109,6 +110,8 @@ class _Sync:
         unwritten = self._unwritten(report)
         failures = {one.id: one.error for one in survey.answers if one.error} | unwritten
         self._show(survey, failures)
+        if session.verbose:
+            self._say(*ages(survey.packages, survey.at_ns))
         untold = await catalogue.tell(survey, after_n=after_n)
         self.runner.fail("", untold)
         code = combine([_code(survey, failures), EXIT_PARTIAL if untold else EXIT_OK])
@@ -257,8 +260,11 @@ class _Sync:
         return entries
 
 
-def _statistics(answer: Answer) -> list[Any]:
-    return statistics(answer.account.provider, [(entry.id, entry.facts) for entry in answer.entries])
+def _statistics(answer: Answer) -> list[Statistic]:
+    conflicts = sum(len(entry.conflicts) for entry in answer.entries)
+    return statistics(
+        answer.account.provider, [(entry.id, entry.facts) for entry in answer.entries], conflicts=conflicts
+    )
 
 
 def _fresh(answer: Answer, survey: Survey) -> Iterator[Line]:
@@ -290,6 +296,7 @@ def _document(
         "dry_run": wanted.dry_run,
         "run": None if report is None else report.run,
         "providers": entries,
+        "packages": survey.packages,
         "unavailable": [{"provider": one.name, "reason": one.why} for one in survey.skipped],
         "exit_code": code,
     }

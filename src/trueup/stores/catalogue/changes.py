@@ -16,7 +16,12 @@ PRICES = "price_"
 CONTEXT = frozenset({"context", "max_output"})
 CAPABILITIES = frozenset({"features", "endpoints", "methods", "parameters", "input_modalities", "output_modalities"})
 DEPRECATION = frozenset({"deprecated", "deprecated_at", "lifecycle", "active"})
-CURRENT = frozenset({"active", "ga", "generally-available", "stable", "preview", "current", "latest"})
+CURRENT = frozenset(
+    [
+        *["active", "ga", "generally-available", "stable", "current", "latest"],
+        *["preview", "public-preview", "private-preview", "experimental"],
+    ]
+)
 """Words for a lifecycle that has not begun to end."""
 
 

@@ -73,6 +73,14 @@ STEPS = (
     CREATE TRIGGER changes_stay BEFORE UPDATE ON changes BEGIN SELECT RAISE(ABORT, 'changes are only added'); END;
     CREATE TRIGGER changes_last BEFORE DELETE ON changes BEGIN SELECT RAISE(ABORT, 'changes are only added'); END;
     """,
+    """
+    CREATE TABLE packages (
+        name TEXT PRIMARY KEY,
+        version TEXT NOT NULL,
+        as_of TEXT NOT NULL,
+        at_ns INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    """,
 )
 """A step is never changed once it has been released; a new one is appended."""
 

@@ -88,6 +88,38 @@ class Logged:
     new: Any
     detail: dict[str, float]
 
+    @property
+    def provider(self) -> str:
+        """Who lists the model."""
+        return self.account.partition("@")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class DataPackage:
+    """A data package that has told of models."""
+
+    name: str
+    version: str
+    as_of: str
+    """The latest date in its data, an ISO date; empty: it holds none."""
+    at_ns: int
+    """When it was last asked."""
+
+    def is_source(self, source: str) -> bool:
+        """Whether a fact of this source is from here; after a slash stands whose model it is elsewhere."""
+        return source.partition("/")[0] == self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What became of asking an account."""
+
+    account: str
+    base_url: str
+    models: int | None
+    """How many it lists; None: there is no list."""
+    error: str = ""
+
 
 class Library:
     """The catalogue, for reading. All methods block, and raise StoreError."""
@@ -157,30 +189,25 @@ class Library:
         with reading(self._path) as connection:
             return 0 if connection is None else _number(connection, "SELECT coalesce(max(n), 0) FROM changes")
 
+    def packages(self) -> list[DataPackage]:
+        """The data packages that were ever asked, as they were the last time, by name."""
+        with reading(self._path) as connection:
+            if connection is None:
+                return []
+            rows = connection.execute("SELECT name, version, as_of, at_ns FROM packages ORDER BY name").fetchall()
+        return [DataPackage(*row) for row in rows]
+
     # -- what was tried ------------------------------------------------------------------------------------------
 
-    def attempted(self, account: str, base_url: str, at_ns: int, *, models: int | None, error: str = "") -> None:
-        """Remember an attempt. Only one without an error moves the time of the last success."""
+    def attempted(self, attempts: Iterable[Attempt], packages: Iterable[DataPackage], at_ns: int) -> None:
+        """Remember attempts, and which data packages told more. Only one without an error is a success."""
         with writing(self._path) as connection:
-            connection.execute(
-                "INSERT INTO attempts (account, at_ns, models, error) VALUES (?, ?, ?, ?)",
-                (account, at_ns, models, error),
+            for attempt in attempts:
+                _attempted(connection, attempt, at_ns)
+            connection.executemany(
+                "INSERT OR REPLACE INTO packages (name, version, as_of, at_ns) VALUES (?, ?, ?, ?)",
+                [(one.name, one.version, one.as_of, one.at_ns) for one in packages],
             )
-            connection.execute(
-                "INSERT INTO accounts (account, provider, base_url, attempt_ns) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (account) DO UPDATE SET attempt_ns = excluded.attempt_ns",
-                (account, account.partition("@")[0], base_url, at_ns),
-            )
-            if error:
-                connection.execute(
-                    "UPDATE accounts SET error = ?, failing_ns = coalesce(failing_ns, ?) WHERE account = ?",
-                    (error, at_ns, account),
-                )
-            else:
-                connection.execute(
-                    "UPDATE accounts SET error = '', failing_ns = NULL, success_ns = ? WHERE account = ?",
-                    (at_ns, account),
-                )
 
     # -- alerts that were delivered ------------------------------------------------------------------------------
 
@@ -199,6 +226,28 @@ class Library:
             connection.executemany(
                 "INSERT OR IGNORE INTO alerts VALUES (?, ?, ?)", [(alert, one, at_ns) for one in about]
             )
+
+
+def _attempted(connection: sqlite3.Connection, attempt: Attempt, at_ns: int) -> None:
+    account, error = attempt.account, attempt.error
+    connection.execute(
+        "INSERT INTO attempts (account, at_ns, models, error) VALUES (?, ?, ?, ?)",
+        (account, at_ns, attempt.models, error),
+    )
+    connection.execute(
+        "INSERT INTO accounts (account, provider, base_url, attempt_ns) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (account) DO UPDATE SET attempt_ns = excluded.attempt_ns",
+        (account, account.partition("@")[0], attempt.base_url, at_ns),
+    )
+    if error:
+        connection.execute(
+            "UPDATE accounts SET error = ?, failing_ns = coalesce(failing_ns, ?) WHERE account = ?",
+            (error, at_ns, account),
+        )
+    else:
+        connection.execute(
+            "UPDATE accounts SET error = '', failing_ns = NULL, success_ns = ? WHERE account = ?", (at_ns, account)
+        )
 
 
 def _number(connection: sqlite3.Connection, query: str) -> int:

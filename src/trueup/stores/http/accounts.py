@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from trueup.stores.http.client import Account
+from trueup.stores.http.credentials import NEEDED, Credential, Unusable, find
 from trueup.stores.http.spec import Provider
 
 PRODUCTION = "production"
@@ -22,6 +23,8 @@ class Configured:
     api_key: Callable[[], str] | None = None
     """Fetches it, when it is needed."""
     organization: str = ""
+    named: bool = False
+    """Whether there is a table of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +53,51 @@ def account(
     if base_url.startswith("$"):
         where = base_url[1:] or f"base_url of [providers.{provider.name}]"
         return Skipped(provider.name, f"no address: set {where}")
-    key = ""
-    if provider.key != "none":
-        if configured.api_key is not None:
-            key = configured.api_key().strip()
-        else:
-            key = next((env[name].strip() for name in provider.key_env if env.get(name)), "")
-        if not key and provider.key == "required":
-            return Skipped(provider.name, f"no credentials: set {' or '.join(provider.key_env)}")
-        if not key and not configured.base_url and provider.base_url and not asked:
-            return Skipped(provider.name, f"no credentials: set {' or '.join(provider.key_env)}, or ask for it by name")
+    told = bool(configured.base_url) or any(env.get(name) for name in provider.base_url_env)
+    try:
+        key, credential = _proof(provider, configured, env, meant=asked or configured.named or told)
+    except Unusable as error:
+        return Skipped(provider.name, str(error))
+    if not key and provider.key == "optional" and provider.base_url and not (configured.base_url or asked):
+        return Skipped(provider.name, f"no credentials: set {_needed(provider)}, or ask for it by name")
     headers = {header: env[name] for header, name in provider.headers_env.items() if env.get(name)}
     if configured.organization:
         headers[next(iter(provider.headers_env), "OpenAI-Organization")] = configured.organization
-    if not (key.isascii() and key.isprintable()):
-        return Skipped(provider.name, "its key holds characters that no key has")
     base_url = base_url.rstrip("/")
-    return Account(provider, base_url, _fingerprint(provider.name, base_url, key, headers), key, headers)
+    identity = key if credential is None else credential.identity
+    fingerprint = _fingerprint(provider.name, base_url, identity, headers)
+    return Account(provider, base_url, fingerprint, key, headers, credential)
+
+
+def _proof(
+    provider: Provider, configured: Configured, env: Mapping[str, str], *, meant: bool
+) -> tuple[str, Credential | None]:
+    """The key, else what proves who asks; neither if none is needed.
+
+    Raises:
+        Unusable: If there is none, and one is needed.
+    """
+    if provider.key == "none":
+        return "", None
+    if configured.api_key is not None:
+        key = configured.api_key().strip()
+    else:
+        key = next((env[name].strip() for name in provider.key_env if env.get(name)), "")
+    if not (key.isascii() and key.isprintable()):
+        raise Unusable("its key holds characters that no key has")
+    if key or provider.key == "optional":
+        return key, None
+    credential = find(provider.credential, env, provider.service) if provider.credential else None
+    if credential is None:
+        raise Unusable(f"no credentials: set {_needed(provider)}")
+    if not meant:  # they are there for all of a cloud: nobody has said that its models are wanted
+        raise Unusable(f"only when it is asked for: --provider {provider.name}, or a table [providers.{provider.name}]")
+    return "", credential
+
+
+def _needed(provider: Provider) -> str:
+    keys = " or ".join(provider.key_env)
+    return ", or ".join(way for way in (keys, NEEDED.get(provider.credential, "")) if way)
 
 
 def _base_url(provider: Provider, env: Mapping[str, str]) -> str:
@@ -76,10 +107,15 @@ def _base_url(provider: Provider, env: Mapping[str, str]) -> str:
             url = found if "://" in found else f"http://{found}"  # OLLAMA_HOST is written as host:port
             url, suffix = url.rstrip("/"), provider.base_url_env_suffix
             return url if not suffix or url.endswith(suffix) else url + suffix
-    missing = [name for name in re.findall(r"\{(\w+)\}", provider.base_url) if not env.get(name)]
+    named = re.findall(r"\{([\w|]+)\}", provider.base_url)
+    missing = [name for names in named if not _first(names, env) for name in names.split("|")]
     if missing or not (provider.base_url or provider.fixed):
         return "$" + " or ".join(missing or provider.base_url_env)
-    return re.sub(r"\{(\w+)\}", lambda found: env[found[1]], provider.base_url)
+    return re.sub(r"\{([\w|]+)\}", lambda found: _first(found[1], env), provider.base_url)
+
+
+def _first(names: str, env: Mapping[str, str]) -> str:
+    return next((env[name] for name in names.split("|") if env.get(name)), "")
 
 
 def _fingerprint(name: str, base_url: str, key: str, headers: Mapping[str, str]) -> str:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import anyio
 
 from trueup.core.errors import StoreError
 from trueup.protocols import Clock, Threads
+from trueup.stores.http.credentials import Credential
 from trueup.stores.http.entries import Entry, entry, identifier, too_deep
-from trueup.stores.http.spec import Provider, at
+from trueup.stores.http.spec import Detail, Provider, at
 from trueup.stores.http.words import Refusal, redacted, refusal
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ MOST_BYTES = 32 * 1024 * 1024
 """Of one answer, unpacked. The largest real list (OpenRouter's) has under 1 MB."""
 MOST_PAGES = 200
 MOST_TRIES = 4
+MOST_AT_ONCE = 8
+"""Questions about single models of one provider."""
 FIRST_WAIT_SECONDS = 0.5
 """Before the second try, where the service does not say; doubled for each one after."""
 
@@ -42,6 +46,30 @@ class Account:
     key: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Of the account: its organisation."""
+    credential: Credential | None = field(default=None, repr=False)
+    """What proves who asks, where there is no key."""
+    token: str = field(default="", repr=False)
+    """What the credential was exchanged for."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may hold."""
+        own = () if self.credential is None else self.credential.secrets
+        return (self.key, self.token, *self.headers.values(), *own)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One request; it is made anew for every try."""
+
+    url: str
+    headers: Callable[[datetime], Mapping[str, str]]
+    secrets: tuple[str, ...]
+    bad_key: tuple[str, ...] = ()
+    form: Mapping[str, str] | None = None
+    """To post; None: nothing is."""
+    json: Mapping[str, str] | None = None
+    """To post; None: nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +117,76 @@ class Client:
         error = ""
         try:
             with anyio.fail_after(timeout_seconds):
+                account = await self._admitted(account, deadline)
                 async for page in self._pages(account, deadline):
                     pages.append(page)
                     self.on_page(account.provider.name, sum(map(len, pages)))
                 for detail in account.provider.details:
-                    try:
-                        found = await self._list(account, detail.path, detail.items, deadline)
-                    except _Refused as refused:
-                        if not (detail.optional and refused.why.startswith("HTTP 404")):
-                            raise
-                    else:
-                        details[detail.path] = {str(raw.get(account.provider.id)): raw for raw in found}
+                    details[detail.path] = await self._detail(account, detail, pages, deadline)
         except TimeoutError:
             error = f"Request timeout after {timeout_seconds:g} seconds"
         except _Refused as refused:
             error = refused.why
         return _listing(account.provider, pages, details, error)
+
+    async def _admitted(self, account: Account, deadline: float) -> Account:
+        """The account with a token, if its credential is one that is exchanged for one.
+
+        Raises:
+            _Refused: If there is none to be had.
+        """
+        now = datetime.fromtimestamp(self.clock.now_ns() / 1e9, UTC)
+        request = None if account.credential is None else account.credential.token_request(now)
+        if request is None:
+            return account
+        secrets = (*account.secrets, *request.secrets)
+        question = _Question(request.url, lambda _: {"accept": "application/json"}, secrets, form=request.form)
+        try:
+            token = at(await self._document(question, deadline), "access_token")
+        except _Refused as refused:
+            raise _Refused(f"No token: {refused.why}") from None
+        if not (isinstance(token, str) and token and token.isascii() and token.isprintable()):
+            raise _Refused("No token: the answer holds none")
+        return replace(account, token=token)
+
+    async def _detail(
+        self, account: Account, detail: Detail, pages: list[list[Mapping[str, Any]]], deadline: float
+    ) -> dict[str, Mapping[str, Any]]:
+        """What another list tells, or an answer about each model, by the models' ids."""
+        found: dict[str, Mapping[str, Any]] = {}
+
+        async def ask(name: str | None) -> None:
+            question = _question(account, detail.path, {}, None if name is None else {detail.each: name})
+            try:
+                document = await self._document(question, deadline)
+            except _Refused as refused:
+                if detail.optional and refused.why.startswith("HTTP 404"):
+                    return
+                raise
+            for raw in _items(document, detail.items) if name is None else _items([document], ""):
+                known = str(raw.get(account.provider.id)) if name is None else name
+                found[known] = {part: value for part, value in raw.items() if part not in detail.drop}
+
+        if not detail.each:
+            await ask(None)
+            return found
+        refused: list[_Refused] = []
+        limit = anyio.CapacityLimiter(MOST_AT_ONCE)
+
+        async def ask_one(name: str) -> None:
+            async with limit:
+                try:
+                    await ask(name)
+                except _Refused as why:  # one is enough: the others need not be asked
+                    refused.append(why)
+                    tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            for name in {str(at(raw, account.provider.id)): None for page in pages for raw in page}:
+                tasks.start_soon(ask_one, name)
+        if refused:
+            raise refused[0]
+        return found
 
     async def _pages(self, account: Account, deadline: float) -> AsyncIterator[list[Mapping[str, Any]]]:
         """Page after page, to the end.
@@ -117,7 +199,7 @@ class Client:
         query = dict(provider.query) | ({paging.size_param: str(paging.size)} if paging else {})
         seen: set[str] = set()
         for _ in range(MOST_PAGES):
-            document = await self._document(account, provider.path, query, deadline)
+            document = await self._document(_question(account, provider.path, query), deadline)
             yield _items(document, provider.items)
             if paging is None:
                 return
@@ -132,14 +214,11 @@ class Client:
             query[paging.cursor_param] = cursor
         raise _Refused(f"the list has more than {MOST_PAGES} pages")
 
-    async def _list(self, account: Account, path: str, items: str, deadline: float) -> list[Mapping[str, Any]]:
-        return _items(await self._document(account, path, {}, deadline), items)
-
-    async def _document(self, account: Account, path: str, query: Mapping[str, str], deadline: float) -> Any:
+    async def _document(self, question: _Question, deadline: float) -> Any:
         """One answer, after as many tries as fit before the deadline."""
         wait = FIRST_WAIT_SECONDS
         for left in reversed(range(MOST_TRIES)):
-            answer = await self._try(account, path, query)
+            answer = await self._try(question)
             if not isinstance(answer, Refusal):
                 return answer[0]
             pause = wait if answer.after_seconds is None else answer.after_seconds
@@ -150,14 +229,17 @@ class Client:
             wait *= 2
         raise AssertionError("the last try returns or raises")
 
-    async def _try(self, account: Account, path: str, query: Mapping[str, str]) -> tuple[Any] | Refusal:
+    async def _try(self, question: _Question) -> tuple[Any] | Refusal:
         """One request. A document comes in a tuple, because it can be anything."""
         import httpx2
 
-        secrets = (account.key, *account.headers.values())
+        secrets, url = question.secrets, question.url
+        now = datetime.fromtimestamp(self.clock.now_ns() / 1e9, UTC)
+        method = "GET" if question.form is None and question.json is None else "POST"
         try:
-            url = account.base_url + path
-            async with self.http.stream("GET", url, params=query or None, headers=_headers(account)) as response:
+            async with self.http.stream(
+                method, url, headers=question.headers(now), data=question.form, json=question.json
+            ) as response:
                 body = bytearray()
                 async for chunk in response.aiter_bytes():
                     body += chunk
@@ -168,11 +250,9 @@ class Client:
             return Refusal(f"The request cannot be made: {type(error).__name__}")  # its text may hold headers
         except httpx2.HTTPError as error:
             what = redacted(str(error), secrets) or type(error).__name__
-            return Refusal(f"No connection to {urlsplit(account.base_url).hostname}: {what}", retryable=True)
+            return Refusal(f"No connection to {urlsplit(url).hostname}: {what}", retryable=True)
         if status != 200:
-            now = datetime.fromtimestamp(self.clock.now_ns() / 1e9, UTC)
-            bad_key = account.provider.bad_key
-            return refusal(status, headers, bytes(body), bad_key=bad_key, secrets=secrets, now=now)
+            return refusal(status, headers, bytes(body), bad_key=question.bad_key, secrets=secrets, now=now)
         try:
             return (_loaded(bytes(body)),)
         except (ValueError, RecursionError):
@@ -187,12 +267,21 @@ def _loaded(body: bytes) -> Any:
     return document
 
 
-def _headers(account: Account) -> dict[str, str]:
-    provider = account.provider
-    headers = {"accept": "application/json"} | dict(provider.headers) | dict(account.headers)
-    if account.key:
-        headers[provider.auth] = provider.auth_prefix + account.key
-    return headers
+def _question(
+    account: Account, path: str, query: Mapping[str, str], body: Mapping[str, str] | None = None
+) -> _Question:
+    provider, credential = account.provider, account.credential
+    url = account.base_url + path + (f"?{urlencode(query, quote_via=quote)}" if query else "")
+
+    def headers(now: datetime) -> Mapping[str, str]:
+        found = {"accept": "application/json"} | dict(provider.headers) | dict(account.headers)
+        if account.key:
+            found[provider.auth] = provider.auth_prefix + account.key
+        if account.token:
+            found["authorization"] = f"Bearer {account.token}"
+        return found if credential is None else found | dict(credential.headers) | dict(credential.signed(url, now))
+
+    return _Question(url, headers, account.secrets, provider.bad_key, json=body)
 
 
 def _items(document: Any, path: str) -> list[Mapping[str, Any]]:
@@ -230,18 +319,23 @@ def _listing(
 
 
 @asynccontextmanager
-async def opened(clock: Clock, threads: Threads) -> AsyncIterator[Client]:
+async def opened(clock: Clock, threads: Threads, *, secure: bool = True) -> AsyncIterator[Client]:
     """A client with its connections.
+
+    Args:
+        clock: For deadlines and waits.
+        threads: For what blocks.
+        secure: Whether any address is an ``https`` one. Without the certificates, which take 50 ms, none can be asked.
 
     Raises:
         StoreError: If the HTTP library is not installed.
     """
-    http = await threads(_connect)
+    http = await threads(_connect, secure)
     async with http:
         yield Client(http, clock)
 
 
-def _connect() -> httpx2.AsyncClient:
+def _connect(secure: bool) -> httpx2.AsyncClient:
     """In a thread: it reads certificates."""
     try:
         import httpx2
@@ -252,9 +346,12 @@ def _connect() -> httpx2.AsyncClient:
         timeout=httpx2.Timeout(None),  # the deadline is one for everything
         limits=httpx2.Limits(max_connections=64),
         headers={"user-agent": "trueup"},
+        verify=True
+        if secure
+        else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # one that knows no certificate trusts nobody
     )
 
 
 def without_key(account: Account) -> Account:
     """The account as it may be kept."""
-    return replace(account, key="", headers={})
+    return replace(account, key="", headers={}, credential=None)

@@ -17,6 +17,9 @@ from trueup.stores.http.spec import Fact, Provider, at
 DOLLARS_PER_MILLION = {"usd/token": Decimal(10) ** 6, "usd/1M": Decimal(1), "cents/100M": Decimal("0.0001")}
 """What a price has to be multiplied by. xAI writes cents per 100 million tokens: 30000 is $3 per million."""
 
+RULE = "rule"
+"""The source of what the vendor says of a whole family."""
+
 MOST_LEVELS = 64
 """Real entries have four."""
 
@@ -77,7 +80,7 @@ def _infer(provider: Provider, model: str, facts: dict[str, Any], sources: dict[
         if re.search(rule.match, model):
             for name, value in rule.facts.items():
                 if name not in facts:
-                    facts[name], sources[name] = value, "rule"
+                    facts[name], sources[name] = value, RULE
 
 
 def identifier(provider: Provider, raw: object) -> str:
@@ -98,7 +101,10 @@ def too_deep(value: object) -> bool:
     for _ in range(MOST_LEVELS):
         below: list[object] = []
         for one in level:
-            below += one.values() if isinstance(one, Mapping) else one if isinstance(one, list) else ()
+            if isinstance(one, dict):
+                below += one.values()
+            elif isinstance(one, list):
+                below += one
         if not below:
             return False
         level = below
@@ -114,8 +120,8 @@ def _value(value: Any, fact: Fact) -> Any:
     """A fact in our unit; None where the provider says nothing that can be understood."""
     if value is None or value == "":
         return None
-    if fact.has:
-        return fact.has in value if isinstance(value, list) else None
+    if fact.has or fact.ends:
+        return _picked(value, fact)
     match fact.unit:
         case "unix":
             return _date_of(value)
@@ -125,6 +131,13 @@ def _value(value: Any, fact: Fact) -> Any:
             return _price(value, DOLLARS_PER_MILLION[unit])
         case _:
             return value
+
+
+def _picked(value: Any, fact: Fact) -> Any:
+    if fact.has:
+        return fact.has in value if isinstance(value, list) else None
+    found = [part for key, part in value.items() if key.endswith(fact.ends)] if isinstance(value, dict) else []
+    return found[0] if len(found) == 1 else None
 
 
 def _date_of(seconds: Any) -> str | None:
@@ -154,10 +167,16 @@ def _price(value: Any, factor: Decimal) -> float | None:
 
 def _hash(provider: Provider, facts: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
     stable = {name: value for name, value in facts.items() if not _is_volatile(provider, name)}
-    text = json.dumps(
-        [_canonical(stable), _canonical(_without(raw, provider.volatile))], sort_keys=True, separators=(",", ":")
-    )
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    text = ",".join(_canonical_text(part) for part in (stable, _without(raw, provider.volatile)))
+    return hashlib.sha256(f"[{text}]".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+_TEXT = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
+def _canonical_text(part: Mapping[str, Any]) -> str:
+    text = _TEXT.encode(part)
+    return _TEXT.encode(_canonical(part)) if "[" in text else text
 
 
 def _is_volatile(provider: Provider, fact: str) -> bool:
@@ -168,20 +187,20 @@ def _without(raw: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
     kept = dict(raw)
     for path in paths:
         first, _, rest = path.partition(".")
-        if rest and isinstance(kept.get(first), Mapping):
+        if rest and isinstance(kept.get(first), dict):
             kept[first] = _without(kept[first], [rest])
         else:
             kept.pop(first, None)
-    if isinstance(details := kept.get("details"), Mapping) and paths:
+    if isinstance(details := kept.get("details"), dict) and paths:
         kept["details"] = {
-            name: _without(more, paths) if isinstance(more, Mapping) else more for name, more in details.items()
+            name: _without(more, paths) if isinstance(more, dict) else more for name, more in details.items()
         }
     return kept
 
 
 def _canonical(value: Any) -> Any:
     """The same for what differs only in the order of keys, or of words in a list."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {name: _canonical(part) for name, part in value.items()}
     if isinstance(value, list):
         parts = [_canonical(part) for part in value]

@@ -10,6 +10,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from trueup.stores.http.credentials import NEEDED
+
 UNITS = frozenset({"", "unix", "date", "usd/token", "usd/1M", "cents/100M"})
 """How a provider writes a fact: seconds since the epoch, any ISO date, prices in dollars per token, per million tokens,
 or in cents per 100 million tokens."""
@@ -29,6 +31,8 @@ class Fact:
     unit: str = ""
     has: str = ""
     """The fact is whether the list there holds this word."""
+    ends: str = ""
+    """The fact is under the one key there that ends so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,13 @@ class Detail:
     """Another list of the same service that tells more about some of the models."""
 
     path: str
-    items: str
+    items: str = ""
     optional: bool = False
     """Whether the service may not have it."""
+    each: str = ""
+    """Not a list: asked for each model, by POST, with its id under this name. The answer is all about it."""
+    drop: tuple[str, ...] = ()
+    """Parts that are long, and tell nothing that is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,8 @@ class Provider:
     name: str
     title: str
     base_url: str = ""
-    """Everything before `path`; ``{NAME}`` stands for an environment variable. Empty: only a setting or one of
+    """Everything before `path`; ``{NAME}`` stands for an environment variable, ``{A|B}`` for the first
+    of two that is set. Empty: only a setting or one of
     `base_url_env` says where it is."""
     base_url_env: tuple[str, ...] = ()
     """Environment variables of the vendor's own tools that say where it is."""
@@ -91,6 +100,10 @@ class Provider:
     key: str = "required"
     auth: str = "Authorization"
     auth_prefix: str = "Bearer "
+    credential: str = ""
+    """What else proves who asks, where there is no key: one of `credentials.NEEDED`."""
+    service: str = ""
+    """What its signatures are for."""
     headers: Mapping[str, str] = field(default_factory=dict)
     headers_env: Mapping[str, str] = field(default_factory=dict)
     """Headers from environment variables: which organisation or project pays."""
@@ -107,6 +120,8 @@ class Provider:
     bad_key: tuple[str, ...] = ()
     """What an answer 400 says where others would answer 401."""
     rules: tuple[Rule, ...] = ()
+    curated: Mapping[str, str] = field(default_factory=dict)
+    """What data packages call it, by package."""
     families: tuple[Family, ...] = ()
     statistics: tuple[str, ...] = ()
     """Capabilities that are counted."""
@@ -179,8 +194,10 @@ def _check(provider: Provider) -> None:
     where = provider.name
     if provider.key not in KEYS:
         raise Malformed(f"{where}: key must be one of {', '.join(KEYS)}")
-    if provider.key == "required" and not provider.key_env:
+    if provider.key == "required" and not (provider.key_env or provider.credential):
         raise Malformed(f"{where}: no key_env, and a key is required")
+    if provider.credential not in ("", *NEEDED):
+        raise Malformed(f"{where}: credential must be one of {', '.join(NEEDED)}")
     if not (provider.base_url or provider.base_url_env or provider.fixed):
         raise Malformed(f"{where}: nothing says where it is")
     if provider.base_url and not provider.base_url.startswith(("https://", "http://")):
@@ -224,9 +241,9 @@ def openai_shaped(name: str, base_url: str) -> Provider:
 
 
 def at(value: object, path: str) -> Any:
-    """What stands at a path; None if there is nothing."""
+    """What stands at a path in a JSON value; None if there is nothing."""
     for name in path.split(".") if path else ():
-        value = value.get(name) if isinstance(value, Mapping) else None
+        value = value.get(name) if isinstance(value, dict) else None
     return value
 
 

@@ -135,7 +135,8 @@ def _message(document: Any) -> str:
         document = document[0]
     if not isinstance(document, dict):
         return ""
+    words = ("error_description", "error", "message", "detail")  # the first is that of OAuth 2.0
     found = _part(document, "message") or next(
-        (document[name] for name in ("error", "message", "detail") if isinstance(document.get(name), str)), ""
+        (document[name] for name in words if isinstance(document.get(name), str)), ""
     )
     return str(found)
