@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -142,9 +143,15 @@ def _version(side: str, item: Item) -> Version:
     facts = [
         ("Size", f"{size(content.size)} ({content.size:,} bytes)"),
         ("Hash", str(content.fingerprint or "not known")),
-        ("Changed", f"{moment(seen.modified_ns)} server's time" if seen.modified_ns else "-"),
+        ("Changed", zoned(seen.modified_ns)),
     ]
     return Version(title, side, facts, seen.token)
+
+
+def zoned(ns: int) -> str:
+    """A time with the zone that it is told in: the server's."""
+    told = moment(ns)
+    return told if told == "-" else f"{told} {datetime.fromtimestamp(ns / 1e9, UTC).astimezone():%Z}"
 
 
 async def _compared(service: Service, target: Named, item: Item) -> list[Compared] | None:

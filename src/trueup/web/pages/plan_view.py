@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ from urllib.parse import urlencode
 
 from trueup.core import codec
 from trueup.core.plan import Item, Plan
-from trueup.engine.served import Filter, SavedPlan
+from trueup.engine.served import Filter, Row, SavedPlan
 from trueup.web.asked import Base, FilterBody, Selection
 from trueup.web.pages.rows import Line, line, sides_of
 from trueup.web.routes.common import PAGE
@@ -116,9 +117,16 @@ def view(service: Service, saved: SavedPlan, wanted: Wanted) -> PlanView:
         len(found),
         sum(row.change for row in rows),
         len(chosen),
-        {name: sum(map(wanted_filter.covers, rows)) for name, (_, wanted_filter) in SHOWS.items()},
+        _counts(rows),
         plan.undoes,
     )
+
+
+def _counts(rows: Iterable[Row]) -> Mapping[str, int]:
+    """How many items each of `SHOWS` has. These ask for standing and change only: one look at each pair is enough."""
+    alike = Counter((row.standing, row.change) for row in rows)
+    kinds = [(Row(0, "", "", standing, change), number) for (standing, change), number in alike.items()]
+    return {name: sum(number for row, number in kinds if one.covers(row)) for name, (_, one) in SHOWS.items()}
 
 
 def part(service: Service, plan_id: str, numbers: Iterable[int]) -> Plan:

@@ -97,8 +97,9 @@ def _why(item: Item, plan: Plan) -> str:
     why = reason_text(item, plan, step)
     if step is not None and item_mark(item, step) in WITHIN:
         why = f"on {step.side}: {why}"
-    if any(step.verb is Verb.SAVE for step in item.steps):
-        why += "; what is replaced goes to the trash"
+    if any(one.verb is Verb.SAVE for one in item.steps):
+        gone = step is not None and step.verb is Verb.DELETE
+        why += f"; what is {'deleted' if gone else 'replaced'} goes to the trash"
     if item.destroys:
         why += "; destroys the version there"
     return why
