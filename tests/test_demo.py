@@ -33,7 +33,7 @@ def test_every_part_is_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]) 
     assert "Error connecting to Docker: Cannot connect to the Docker daemon" in folders
     assert "x damaged       smolvla:v1" in folders
     assert "mock-large" in folders
-    assert "notes/plan.conflict-local-" in folders
+    assert "the local version as plan.conflict-local-" in folders
     assert "! 1 conflict" in folders
     assert "cart.html" in folders
     assert "remote: line 2: Expected an expression" in folders
