@@ -15,7 +15,11 @@ COMMANDS: dict[str, Listed] = {
     "conflicts": Listed("conflicts:conflicts", "Act", "List, show and resolve conflicts."),
     "undo": Listed("history:undo", "Act", "Take a run back."),
     "watch": Listed("watch:watch", "Act", "Sync whenever something changes."),
-    "agent": Listed("agent:agent", "Act", "Sync, look at, keep and restore an agent's database."),
+    "agent": Listed(
+        "agent:agent",
+        "Act",
+        "Sync an agent's database with the one that a team shares, look at it, keep and restore it.",
+    ),
     "registry": Listed(
         "registry:registry", "Act", "List, add, forget, adopt, verify and remove entries of a registry."
     ),
@@ -30,8 +34,10 @@ COMMANDS: dict[str, Listed] = {
     "history": Listed("history:history", "Remember", "List and show runs."),
     "trash": Listed("trash:trash", "Remember", "List, restore and prune replaced and deleted versions."),
     "serve": Listed("serve:serve", "Serve", "Serve REST and pages for all targets."),
-    "schedule": Listed("schedule:schedule", "Serve", "Look at targets, or sync them, at set times."),
-    "token": Listed("token:token", "Serve", "Say who may ask the server."),
+    "schedule": Listed(
+        "schedule:schedule", "Serve", "Look at targets, or sync them, at set times, while `trueup serve` runs."
+    ),
+    "token": Listed("token:token", "Serve", "Make, list and revoke tokens for programs that ask the server."),
     "init": Listed("init:init", "Set up", "Write a first trueup.toml."),
     "config": Listed("config:config", "Set up", "Show and check the configuration."),
     "trust": Listed("trust:trust", "Set up", "Let a configuration file have secrets."),

@@ -36,13 +36,11 @@ def exit_codes() -> Iterator[str]:
 
 
 def symbols() -> Iterator[str]:
-    """The signs and words that a plan can hold today."""
-    from trueup.core.table import Verb
-    from trueup.protocols import VERBS
-    from trueup.render.wording import STATUSES, possible_marks
+    """The signs and words of plans and reports."""
+    from trueup.render.wording import MARKS, STATUSES
 
     yield "In a plan:"
-    for mark in possible_marks(VERBS | {Verb.MOVE}):
+    for mark in MARKS:
         yield f"  {mark.sign:<2} {mark.word:<13} {mark.meaning}"
     yield ""
     yield "In the report of a run:"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trueup.core.check import Guard
@@ -111,13 +111,6 @@ VERBS: Mapping[Verb, Mark] = {
 
 AFTER_MARKS: Mapping[str, Mark] = {"bytecode": CLEAR, "invalidate": INVALIDATE, "warm": WARM, "reload": RELOAD}
 """Marks of after-steps, by what their records say."""
-
-
-def possible_marks(verbs: Collection[Verb]) -> tuple[Mark, ...]:
-    """The marks that a plan can hold whose stores offer these verbs."""
-    content = {UPLOAD, DOWNLOAD, CREATE, UPDATE, *AFTER_MARKS.values()} if Verb.PUT in verbs else set()
-    found = content | {KEEP, FORGET} | set(IDLE_MARKS.values()) | {VERBS[verb] for verb in verbs if verb in VERBS}
-    return tuple(mark for mark in MARKS if mark in found)
 
 
 def step_mark(step: Step) -> Mark:
