@@ -27,7 +27,6 @@ from trueup.render.wording import (
     UPLOAD,
     Mark,
     counted,
-    possible_marks,
     reason_text,
     step_mark,
 )
@@ -116,14 +115,6 @@ def test_what_is_forgotten_for_a_change_of_kind_is_not_called_the_same() -> None
 )
 def test_counts_are_words_that_a_newcomer_understands(mark: Mark, one: str, many: str) -> None:
     assert (counted(mark, 1), counted(mark, 5)) == (one, many)
-
-
-def test_only_what_can_appear_is_explained() -> None:
-    marks = possible_marks([Verb.PUT, Verb.DELETE])
-    assert {UPLOAD, DELETE, CONFLICT, KEEP} <= set(marks)
-    assert not {SAVE, SIBLING} & set(marks)
-    assert set(possible_marks([])) <= set(marks)
-    assert all(step_mark(step("a", LOCAL, verb, expect="t")) in possible_marks([verb]) for verb in Verb)
 
 
 def test_a_change_of_kind_on_one_side_is_named() -> None:
