@@ -37,13 +37,17 @@ def refused(answer: httpx2.Response, status: int, code: str) -> Any:
     return answer.json()
 
 
-def raw(served: Served, *lines: str, body: bytes = b"") -> tuple[int, bytes]:
-    """Send exactly this; the status (0: nothing came) and what was answered, until the connection ends."""
+def raw(served: Served, *lines: str, body: bytes = b"", waits: bool = False) -> tuple[int, bytes]:
+    """Send exactly this; the status (0: nothing came) and what was answered, until the connection ends.
+
+    A client that does not wait has nothing more to say, which the server may take for its end.
+    """
     answer = b""
     with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection, suppress(ConnectionError):
         connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
-        with suppress(OSError):  # the server has ended the connection already
-            connection.shutdown(socket.SHUT_WR)
+        if not waits:
+            with suppress(OSError):  # the server has ended the connection already
+                connection.shutdown(socket.SHUT_WR)
         while part := connection.recv(65536):
             answer += part
     return int(answer[9:12] or 0), answer
@@ -89,7 +93,7 @@ def test_an_actor_target_named_by_a_path(actors: Served) -> None:
 
 def test_a_page_outside_the_server(served: Served) -> None:
     for path in ("/../../etc/passwd", "/static/../../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd"):
-        status, answer = raw(served, f"GET {path} HTTP/1.1", host(served), "Connection: close")
+        status, answer = raw(served, f"GET {path} HTTP/1.1", host(served), "Connection: close", waits=True)
         assert status in (400, 404)
         assert b"root:" not in answer
 
@@ -254,7 +258,8 @@ def test_a_token_as_a_session_and_a_session_as_a_token(served: Served) -> None:
 def test_a_login_link_a_second_time(served: Served) -> None:
     link = served.trueup("token", "login", "--port", str(served.port)).strip()
     assert served.bare().get(link).status_code == 303
-    refused(served.bare().get(link), 401, "TU-AUTH")
+    again = served.bare().get(link)
+    assert (again.status_code, "set-cookie" in again.headers) == (401, False)
 
 
 def test_a_session_after_logging_out(served: Served) -> None:
@@ -308,11 +313,11 @@ def test_guessing_logins(tmp_path: Path) -> None:
     try:
         guesser = served.bare()
         for _ in range(TRIES):
-            refused(guesser.get("/login?code=tu_guess"), 401, "TU-AUTH")
+            assert guesser.get("/login?code=tu_guess").status_code == 401
         answer = guesser.get("/login?code=tu_guess")
-        refused(answer, 429, "TU-LIMIT")
+        assert answer.status_code == 429
         assert 0 < int(answer.headers["retry-after"]) <= WINDOW_SECONDS + 1
-        refused(guesser.post("/login", data={"token": "tu_guess"}), 429, "TU-LIMIT")
+        assert guesser.post("/login", data={"token": "tu_guess"}).status_code == 429
         refused(served.bare({"authorization": "Bearer tu_guess"}).get("/api/v1/targets"), 429, "TU-LIMIT")
         assert served.client().get("/api/v1/targets").status_code == 200, "who guesses locks nobody out"
     finally:

@@ -53,6 +53,7 @@ async def _opened(request: Request, service: Service, secret: str) -> Response:
         samesite="strict",
         secure=service.options.behind_proxy,
     )
+    answer.headers["referrer-policy"] = "no-referrer"  # the link holds a code
     return answer
 
 
