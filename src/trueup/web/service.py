@@ -132,7 +132,7 @@ class Service:
         self.access = Access(self.tokens, self.ambient, self.options.cookie)
         self.board = Board(self.ledger, self.ambient)
         self.schedules = Schedules(self.state)
-        self.agents = Agents(self.config.state_dir, self.tokens, self.ambient)
+        self.agents = Agents(self.config.state_dir, self.tokens, self.ambient, self.access.throttle)
         self._teller = Teller(list(self.config.notify.values()), self.schedules, self.ambient)
         self.metrics = Metrics(lambda: self.runs.active, lambda: self.streams)
         self.runs = Runs(self.config, self.ledger, self.board, self.ambient, ended=self._ended)
