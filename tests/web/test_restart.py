@@ -178,6 +178,7 @@ def test_a_run_of_the_command_line_holds_the_target_too(slow: Served, one: Site)
             reached.wait(0.01)
         failed = slow.client().run("/targets/site0/sync")
         assert (failed["state"], failed["error"]["code"]) == ("failed", "TU-LOCKED")
+        assert json.loads(failed["error"]["detail"])["pid"] == process.pid, "by whom"
         (slow.path / "go").touch()
         assert process.wait(60) == 0
 
