@@ -61,8 +61,9 @@ def test_the_count_of_what_is_lost_counts() -> None:
 # -- what a crowd finds sometimes, found every time ------------------------------------------------------------------
 
 
-def begin(service: Service) -> Any:
-    return service.runs.begin(Named("site0", service.config.targets["site0"]), Asked(action=Action.PLAN), "somebody")
+async def begin(service: Service) -> Live:
+    named = Named("site0", service.config.targets["site0"])
+    return await service.runs.begin(named, Asked(action=Action.PLAN), "somebody")
 
 
 async def hear(service: Service, live: Live) -> list[Event]:
@@ -103,5 +104,6 @@ async def test_who_hears_of_the_end_may_begin_another_run_at_once(
     finally:
         cleared.set()
     await first.over.wait()
-    assert service.runs.live(second.run.id) is second, "the end of the first one does not touch it"
+    found = service.runs.live(second.run.id)
+    assert found is second, "the end of the first one does not touch it"
     await hear(service, second)

@@ -19,6 +19,7 @@ from trueup.api import Engine
 from trueup.config import Config
 from trueup.core.errors import Locked
 from trueup.engine.ambient import Ambient
+from trueup.engine.listening import FOLDER
 from trueup.engine.schedules import Schedules
 from trueup.engine.served import Ledger, ServedRun
 from trueup.engine.state import State
@@ -34,8 +35,6 @@ from trueup.web.telling import Teller
 
 T = TypeVar("T")
 
-FOLDER = "serve"
-"""In the state directory: what a server tells the command line, for its owner only."""
 LOCAL = "this machine"
 """Whose the token is that the command line finds there."""
 DRAIN_SECONDS = 30.0
