@@ -15,7 +15,7 @@ from trueup.core.model import Key, key_from_bytes
 from trueup.engine.job import Job
 from trueup.engine.journal import Journal
 from trueup.stores.agentfs import Beside, LocalAgent, RemoteAgent
-from trueup.stores.agentfs.beside import translated
+from trueup.stores.agentfs.faults import of_sqlite
 from trueup.stores.agentfs.schema import beginning
 
 ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -113,7 +113,7 @@ def sides(job: Job) -> tuple[LocalAgent, RemoteAgent]:
     """
     local, remote = (getattr(store, "inner", store) for store in job.stores.values())
     if not isinstance(local, LocalAgent) or not isinstance(remote, RemoteAgent):
-        raise UsageError(f"{job.target.name} is no agent", why="its kind is another one")
+        raise UsageError(f"{job.target.name} is no agent", why="its kind is another one", attempt="trueup status")
     return local, remote
 
 
@@ -189,7 +189,11 @@ def bring_back(local: LocalAgent, name: str, *, unique: str) -> Path:
     point = point_of(local.beside, name)
     if not point.is_file():
         known = ", ".join(points(local.beside)) or "none"
-        raise NotFound(f"there is no restore point {name}", why=f"there are: {known}")
+        raise NotFound(
+            f"there is no restore point {name}",
+            why=f"there are: {known}",
+            attempt="one of these, or: trueup agent stats",
+        )
     kept = point_of(local.beside, f"before-restore-{unique}")
     descriptor = local.lock("restore")
     try:
@@ -218,7 +222,11 @@ def adopt(path: Path, *, unique: str) -> Path:
         UsageError: If it is none.
     """
     if not path.with_name(path.name + "-info").exists():
-        raise UsageError(f"{path} is a plain database already", why=f"no {path.name}-info is beside it")
+        raise UsageError(
+            f"{path} is a plain database already",
+            why=f"no {path.name}-info is beside it",
+            attempt="sync it as it is: trueup agent sync",
+        )
     plain = path.with_name(f".{path.name}.{unique}")
     with _translating(path), closing(sqlite3.connect(path, timeout=1)) as db:
         _copy(db, plain)
@@ -235,7 +243,11 @@ def point_of(beside: Beside, name: str) -> Path:
         UsageError: If it is no name.
     """
     if not _POINT.fullmatch(name) or name.startswith("."):
-        raise UsageError(f"{name!r} is no name of a restore point", why="letters, digits, dot, hyphen and underscore")
+        raise UsageError(
+            f"{name!r} is no name of a restore point",
+            why="letters, digits, dot, hyphen and underscore",
+            attempt="another name",
+        )
     return _points(beside) / f"{name}.db"
 
 
@@ -269,8 +281,8 @@ def _there(local: LocalAgent) -> None:
 def _translating(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise translated(path, error) from error
+    except sqlite3.DatabaseError as error:
+        raise of_sqlite(path, error) from error
 
 
 def _size(path: Path) -> int:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from trueup.core.errors import AccessDenied, NoSpace, NotFound, StoreError, TimedOut, Unavailable
-from trueup.stores.agentfs import engine
+from trueup.stores.agentfs import engine, faults
 from trueup.stores.agentfs.hrana import Remote
 from trueup.stores.agentfs.schema import is_begun
 
@@ -65,11 +65,11 @@ class Mirror:
             StoreError: If the remote cannot be reached, refuses, or answers nonsense; the copy is as it was.
         """
         with self._locked(fcntl.LOCK_EX), self.reach() as (url, token):
-            asked = engine.Call("pull", self.path, url, token, self._seconds)
+            asked = engine.Call("pull", self.path, url, token, self._seconds, self.location)
             try:
                 answer = engine.call(asked)
                 if self._is_another(url, token):
-                    raise engine.Replaced(f"{self.location} was replaced by another database")
+                    raise faults.Replaced(f"{self.location} was replaced by another database", attempt=faults.AGAIN)
             except (Unavailable, AccessDenied, NotFound, NoSpace, TimedOut):
                 raise
             except StoreError:
@@ -88,7 +88,7 @@ class Mirror:
     def remote(self) -> Iterator[Remote]:
         """The remote, for changes."""
         with self.reach() as (url, token):
-            remote = Remote(url, token, self._seconds)
+            remote = Remote(url, token, self._seconds, self.location)
             yield remote
         with self._locked(fcntl.LOCK_EX):
             self._note(sent_bytes=self.traffic().sent_bytes + remote.sent_bytes, pushed_at=int(time.time()))
@@ -106,7 +106,9 @@ class Mirror:
                 db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
                 yield db if is_begun(db, self.location) else None
             except sqlite3.DatabaseError as error:
-                raise StoreError(f"the mirror of {self.location} cannot be read", why=str(error)) from error
+                raise StoreError(
+                    f"the mirror of {self.location} cannot be read", why=str(error), attempt=f"rm -r {self._folder}"
+                ) from error
             finally:
                 db.close()
 
@@ -135,7 +137,7 @@ class Mirror:
             row = None
         finally:
             db.close()
-        return Remote(url, token, self._seconds).value(query) != (None if row is None else row[0])
+        return Remote(url, token, self._seconds, self.location).value(query) != (None if row is None else row[0])
 
     def _discard(self) -> None:
         for path in self._folder.glob("mirror.db*"):
