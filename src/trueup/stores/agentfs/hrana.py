@@ -38,6 +38,7 @@ class Remote:
         self._token = token
         self._seconds = seconds
         self.sent_bytes = 0
+        self.received_bytes = 0
 
     def transactions(self, wanted: Sequence[Sequence[Statement]]) -> list[StoreError | None]:
         """Several transactions, one after the other, in one request.
@@ -71,7 +72,9 @@ class Remote:
         self.sent_bytes += len(body)
         try:
             with self._opener().open(request, timeout=self._seconds) as response:
-                answer = json.load(response)
+                raw = response.read()
+            self.received_bytes += len(raw)
+            answer = json.loads(raw)
             results: list[dict[str, Any]] = answer["results"]
         except urllib.error.HTTPError as error:
             raise faults.by_status(self._name, error.code, error.read(200).decode("utf-8", "replace")) from error
