@@ -66,6 +66,7 @@ class SyncStats:
     last_sync: datetime | None
     pending_changes: int
     total_synced: int
+    pending_rows: int = 0
     sent_bytes: int = 0
     received_bytes: int = 0
     revision: str = ""

@@ -30,6 +30,8 @@ class Pending:
     changed: tuple[Key, ...]
     """New, or other than what was agreed on."""
     gone: tuple[Key, ...]
+    rows: int
+    """Of the database: those that hold what has changed, and one for each item that is gone."""
 
     @property
     def items(self) -> int:
@@ -45,6 +47,8 @@ class AgentStats:
     """When a run that changed something ended, or the remote was last looked at."""
     pending_changes: int
     """Items that the agent has changed since."""
+    pending_rows: int
+    """Rows of the database that hold them, and one for each item that is gone."""
     total_synced: int
     """Items that runs of this target have carried out, over all its history."""
     sent_bytes: int
@@ -81,12 +85,13 @@ def statistics(job: Job) -> AgentStats:
     local, remote = sides(job)
     number = job.state.find_target(job.target)
     runs = [] if number is None else Journal(job.state).history(number, 1_000_000)
-    traffic = remote.mirror.traffic()
+    traffic, waiting = remote.mirror.traffic(), pending(job)
     ends = [run.finished_ns / 1e9 for run in runs if run.finished_ns and run.done]
     last = max([*ends, *([traffic.pulled_at] if traffic.pulled_at else [])], default=None)
     return AgentStats(
         last_sync=None if last is None else datetime.fromtimestamp(last, UTC),
-        pending_changes=pending(job).items,
+        pending_changes=waiting.items,
+        pending_rows=waiting.rows,
         total_synced=sum(run.done for run in runs),
         sent_bytes=traffic.sent_bytes,
         received_bytes=traffic.received_bytes,
@@ -99,10 +104,11 @@ def pending(job: Job) -> Pending:
     """What the agent has changed. Blocks; asks nobody."""
     local, _ = sides(job)
     agreed = {row[0]: row[1] for batch in job.state.scan_ancestors(job.state.find_target(job.target)) for row in batch}
-    rows = {row[0]: row[1] for row in local.listed()}
-    changed = [key_from_bytes(key) for key, token in rows.items() if agreed.get(key) != token]
-    gone = [key_from_bytes(key) for key in agreed.keys() - rows.keys()]
-    return Pending(tuple(sorted(changed)), tuple(sorted(gone)))
+    there = {row[0]: (row[1], found.rows) for found in local.found() for row in (found.row,)}
+    changed = {key: rows for key, (token, rows) in there.items() if agreed.get(key) != token}
+    gone = agreed.keys() - there.keys()
+    changed_keys, gone_keys = (tuple(sorted(map(key_from_bytes, keys))) for keys in (changed, gone))
+    return Pending(changed_keys, gone_keys, sum(changed.values()) + len(gone))
 
 
 def sides(job: Job) -> tuple[LocalAgent, RemoteAgent]:

@@ -24,7 +24,7 @@ from trueup.core.errors import PlanRefused, UsageError
 from trueup.core.report import EXIT_OK, combine
 from trueup.core.strategy import Conflict, Deletes
 from trueup.engine.ambient import Ambient
-from trueup.render.names import printable, quote, size
+from trueup.render.names import count, printable, quote, size
 from trueup.render.plans import Words
 from trueup.render.text import line
 from trueup.targets.agents import TOKEN, Agents
@@ -192,7 +192,7 @@ def stats(session: Session, *, name: str, remote_url: str | None) -> int:
             session.show(
                 [
                     line(f"  last sync        {last}"),
-                    line(f"  pending changes  {found.pending_changes:,}"),
+                    line(f"  pending changes  {found.pending_changes:,} in {count(found.pending_rows, 'row')}"),
                     line(f"  total synced     {found.total_synced:,}"),
                     line(f"  sent             {size(found.sent_bytes)}"),
                     line(f"  received         {size(found.received_bytes)}"),
@@ -207,6 +207,7 @@ def stats(session: Session, *, name: str, remote_url: str | None) -> int:
             "agent_stats",
             last_sync=seconds,
             pending_changes=found.pending_changes,
+            pending_rows=found.pending_rows,
             total_synced=found.total_synced,
             sent_bytes=found.sent_bytes,
             received_bytes=found.received_bytes,
