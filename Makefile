@@ -71,7 +71,7 @@ blackbox: $(DEV) ## Play ROUNDS=200 rounds of edits, kills and faults; RECORD=1 
 	PYTHONPATH=src:. $(BIN)/python -m tests.blackbox.run --rounds $(ROUNDS) $(if $(RECORD),--record)
 
 agents: $(DEV) turso ## Play ROUNDS=200 rounds of agents that work offline, with kills; RECORD=1 keeps the figures
-	PYTHONPATH=src:. $(BIN)/python -m tests.targets.agent_record --rounds $(ROUNDS) $(if $(RECORD),--record)
+	PYTHONPATH=src:. $(BIN)/python -m tests.targets.agent_record --rounds $(ROUNDS) --jobs $$(nproc) $(if $(RECORD),--record)
 
 compare: $(DEV) ## Play the scenarios with the peers too, and write docs/comparison.md
 	@command -v unison >/dev/null || { $(INSTALL) unison; } || echo 'Without unison.' >&2

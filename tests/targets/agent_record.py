@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -74,6 +75,11 @@ RAW_ROWS = (
 )
 
 
+def kind_of(seed: int) -> str:
+    """Which remote a game has."""
+    return KINDS[seed // len(REPLICAS) % len(KINDS)]
+
+
 def played(kind: str, seed: int) -> Figures:
     """One game; it raises if anything is lost."""
     replicas = REPLICAS[seed % len(REPLICAS)]
@@ -134,25 +140,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="the seed to begin with")
+    parser.add_argument("--jobs", type=int, default=1, help="games at once")
     parser.add_argument("--record", action="store_true", help="write benchmarks/RESULTS.md")
     wanted = parser.parse_args()
     begun, load = time.monotonic(), os.getloadavg()[0]
     seeds = range(wanted.first, wanted.first + -(-wanted.rounds // ROUNDS_OF_A_GAME))
     ours: dict[str, Figures] = {}
     failed: list[int] = []
-    for seed in seeds:
-        kind = KINDS[seed // len(REPLICAS) % len(KINDS)]
-        try:
-            game = played(kind, seed)
-        except AssertionError as error:
-            failed.append(seed)
-            print(f"seed {seed}, {kind}: {error!r}", flush=True)  # noqa: T201
-            continue
-        ours.setdefault(kind, Figures()).add(game)
-        kills = game.client_kills + game.server_kills
-        print(f"seed {seed}, {kind}: {game.versions} versions, {kills} kills", flush=True)  # noqa: T201
-    seconds = time.monotonic() - begun
-    theirs = [raw(seed) for seed in seeds]
+    with ProcessPoolExecutor(wanted.jobs) as pool:
+        games = {pool.submit(played, kind_of(seed), seed): seed for seed in seeds}
+        for done in as_completed(games):
+            seed, kind = games[done], kind_of(games[done])
+            if error := done.exception():
+                failed.append(seed)
+                print(f"seed {seed}, {kind}: {error!r}", flush=True)  # noqa: T201
+                continue
+            game = done.result()
+            ours.setdefault(kind, Figures()).add(game)
+            kills = game.client_kills + game.server_kills
+            print(f"seed {seed}, {kind}: {game.versions} versions, {kills} kills", flush=True)  # noqa: T201
+        seconds = time.monotonic() - begun
+        theirs = list(pool.map(raw, seeds))
     text = lines(ours, theirs, failed=failed, seconds=seconds)
     print("\n".join(text))  # noqa: T201
     if wanted.record:

@@ -177,7 +177,7 @@ def killed_sync(replica: Replica, step: int) -> bool:
     replica.folder.mkdir(parents=True, exist_ok=True)
     words = [str(replica.folder / "state"), str(replica.database), replica.remote, str(step), TOKEN]
     done = subprocess.run(
-        [sys.executable, "-c", DYING, *words], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", DYING, *words], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode in (0, -signal.SIGKILL) or "trueup.core.errors" in done.stderr, done.stderr
     return done.returncode == -signal.SIGKILL
