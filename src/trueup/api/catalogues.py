@@ -21,8 +21,8 @@ from trueup.core.report import Report, Status
 from trueup.engine.ambient import Ambient
 from trueup.engine.groups import ungrouped
 from trueup.engine.streams import few_collections
-from trueup.stores.catalogue import parts_of
 from trueup.stores.catalogue.database import NAME
+from trueup.stores.catalogue.keys import parts_of
 from trueup.stores.catalogue.library import AccountState, Attempt, DataPackage, Freshness, Library
 from trueup.stores.http.accounts import Skipped
 from trueup.stores.http.client import Account, Client, Listing, opened, without_key

@@ -14,13 +14,14 @@ from trueup.engine.ambient import Ambient
 from trueup.engine.job import Audit, Job
 from trueup.engine.state import State
 from trueup.protocols import Opening, Store
-from trueup.stores.catalogue import CatalogueStore, LastListing, key_of, parts_of
 from trueup.stores.catalogue.changes import ACTIVE
 from trueup.stores.catalogue.database import NAME
+from trueup.stores.catalogue.keys import key_of, parts_of
 from trueup.stores.catalogue.library import Model
-from trueup.stores.http import ProviderStore
+from trueup.stores.catalogue.sides import CatalogueStore, LastListing
 from trueup.stores.http.curated import Package, enriched
 from trueup.stores.http.entries import Entry
+from trueup.stores.http.side import ProviderStore
 from trueup.stores.records import record_row
 from trueup.targets import models
 from trueup.targets.models import Guard, Models
