@@ -26,7 +26,8 @@ so it plays only what it is meant for. That it empties the target when the sourc
 - **n/a**: not what the tool is for, or it has no such setting.
 
 All play against SeaweedFS on loopback behind a fault proxy, Unison between two folders. What does not end
-well is played again; the cell tells the worst, and how often it came.
+well is played again; the cell tells the worst, and how often it came. What the proof found in trueup itself, and how it
+was mended, is the last table of `benchmarks/RESULTS.md`.
 """
 _WORST = (Outcome.LOST, Outcome.DIFFERS, Outcome.REFUSED, Outcome.KEPT, Outcome.ABSENT)
 

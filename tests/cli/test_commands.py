@@ -217,6 +217,30 @@ def test_an_ad_hoc_folder_never_takes_the_name_of_a_configured_one(home: Home) -
     assert not (home.path / "target" / "a").exists()
 
 
+def test_half_a_url_is_not_taken_for_a_folder(home: Home) -> None:
+    (home.path / "trueup.toml").unlink()
+    said = home("plan", "folder", "site", "s3:/bucket/x", code=64).stderr
+    assert (
+        "s3:/bucket/x is no URL - nor is there such a path - try: s3://bucket/x, or ./s3:/bucket/x for a path" in said
+    )
+    (home.path / "s3:").mkdir()
+    (home.site / "a").write_text("a")
+    home("sync", "folder", "site", "s3:", "--yes")
+    assert (home.path / "s3:" / "a").exists()
+
+
+def test_a_folder_in_a_url_has_its_ignore_file_too(home: Home) -> None:
+    (home.path / "trueup.toml").unlink()
+    folder = home.path / "my site"
+    folder.mkdir()
+    (folder / ".trueupignore").write_text("*.log\n")
+    (folder / "a.log").write_text("a")
+    (folder / "b").write_text("b")
+    home("sync", "folder", folder.as_uri(), "share", "--yes")
+    assert not (home.path / "share" / "a.log").exists()
+    assert (home.path / "share" / "b").exists()
+
+
 def test_flags_override_the_configuration(home: Home) -> None:
     home.differ()
     home("sync", "--direction", "push", "--conflict", "local-wins", "--yes")

@@ -88,6 +88,18 @@ def test_the_loser_s_siblings_come_before_its_name_is_taken() -> None:
     assert item.destroys == 0
 
 
+def test_a_sibling_that_is_there_already_is_expected() -> None:
+    backup = Policy(Direction.PULL, Conflict.BACKUP_BOTH, keep=Keep.NONE)
+    (name,) = {
+        step.key for step in planned(World.of((), {"f": "mine"}, {"f": "theirs"}), backup)["f"].steps if step.key != "f"
+    }
+    for text, expected in (("mine", True), ("MINE", False)):
+        world = World.of((), {"f": "mine", name: text}, {"f": "theirs"})
+        token = world.places[LOCAL].items[Key(name)].token
+        (sibling, _) = planned(world, backup)["f"].steps
+        assert (sibling.key == name, sibling.expect) == (expected, token if expected else None)
+
+
 def test_what_is_kept_besides_a_sibling_is_needed_too() -> None:
     world = World.of((), {"f": "mine"}, {"f": "theirs"})
     item = planned(world, Policy(Direction.PULL, Conflict.BACKUP_BOTH))["f"]

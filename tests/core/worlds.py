@@ -297,10 +297,18 @@ class World:
         movable = [side for side in SIDES if side in self.movable and policy.direction.writes(side)]
         findings = self.findings(policy)
         if not self.lost:
-            findings = self._follow_moves(findings, moves.wanted(findings, movable))
+            findings = self._look(findings, moves.wanted(findings, movable))
+        copies = {name for finding in findings for _, name in finding.siblings()}
+        wishes = [
+            (side, finding.key, seen)
+            for finding in findings
+            for side in SIDES
+            if finding.key in copies and isinstance(seen := finding.seen(side), Entry)
+        ]
+        findings = self._look(findings, wishes)
         return moves.settle_with_moves(findings, policy, names, complete=not self.lost, movable=movable)
 
-    def _follow_moves(self, findings: list[Finding], wishes: list[tuple[Side, Key, Entry]]) -> list[Finding]:
+    def _look(self, findings: list[Finding], wishes: list[tuple[Side, Key, Entry]]) -> list[Finding]:
         sides: dict[Key, list[Side]] = {}
         for side, key, _ in wishes:
             sides.setdefault(key, []).append(side)

@@ -17,7 +17,7 @@ from trueup.core.errors import Corrupt, NoSpace, StalePlan, StoreError
 from trueup.core.model import LOCAL, UNTRUSTED, Fingerprint, Key, Row, Side, Token
 from trueup.core.reconcile import is_sibling
 from trueup.core.report import EXIT_INTERRUPTED, EXIT_OK, EXIT_PARTIAL, Ending, Status, exit_code
-from trueup.core.strategy import Conflict, Deletes, Policy
+from trueup.core.strategy import Conflict, Deletes, Direction, Policy
 from trueup.core.table import Verb
 from trueup.engine.ambient import Ambient
 from trueup.engine.job import Progress
@@ -459,3 +459,22 @@ async def test_the_same_content_under_another_spelling_is_not_taken_for_its_own(
     assert [outcome.status for outcome in report.outcomes] == [Status.CHANGED]
     again = await pair.plan(wrap=only(REMOTE, lambda _: folding))
     assert [(item.key, item.reason) for item in again.items] == [("A", "blocked"), ("a", "create")]
+
+
+async def test_a_sibling_of_a_stopped_run_is_known_where_spellings_are_one_name(pair: Pair) -> None:
+    pair.policy = Policy(Direction.PUSH, Conflict.BACKUP_BOTH)
+    folding = MemoryStore("memory://folding", clock=LogicalClock(), case_sensitive=False)
+    folding.put("a", b"theirs", modified_ns=1)
+    pair.write(pair.local, "a", "mine")
+    on_folding = only(REMOTE, lambda _: folding)
+    (sibling,) = [
+        step
+        for item in (await pair.plan(wrap=on_folding)).items
+        for step in item.steps
+        if step.verb is Verb.SIBLING and step.side == REMOTE
+    ]
+    folding.put(sibling.key, b"theirs", modified_ns=1)
+    report = await pair.run(wrap=on_folding)
+    assert {outcome.status for outcome in report.outcomes if outcome.step} == {Status.DONE}
+    assert next(outcome for outcome in report.outcomes if outcome.step and outcome.key == sibling.key).found
+    assert folding.tree() == {"a": b"mine", sibling.key: b"theirs"}

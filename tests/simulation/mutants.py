@@ -20,7 +20,7 @@ from tests import results
 from tests.simulation import record
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 1500
+SEEDS = 4000
 """So many stories at most for each."""
 
 

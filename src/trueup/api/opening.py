@@ -12,6 +12,7 @@ from trueup.config import Bucket
 from trueup.core.errors import UsageError
 from trueup.core.model import LOCAL, REMOTE, Side
 from trueup.core.plan import Plan
+from trueup.core.urls import local_path
 from trueup.engine.ambient import Ambient
 from trueup.engine.filter import DEFAULT_EXCLUDES, IGNORE_FILE, Below, PatternFilter, read_ignore_file
 from trueup.engine.job import Job
@@ -20,7 +21,7 @@ from trueup.engine.pace import Pace
 from trueup.engine.state import State
 from trueup.engine.wrap import BandwidthLimited, Patience, TimeLimited
 from trueup.protocols import Access, Filter, Opening, Store
-from trueup.stores import open_store, scheme_of
+from trueup.stores import open_store
 from trueup.stores.joined import JoinedStore, places
 from trueup.targets import NATURES, Spec, agents, caches, datasets, environments, models, policies
 from trueup.targets.agents import Agents
@@ -188,15 +189,15 @@ def _joined(roots: Sequence[str], opened: Callable[[str, str], Store]) -> Store:
 
 def _root_name(root: str) -> str:
     """The name that tells one of several roots from the others: its last component."""
-    return Path(root.removeprefix("file://")).expanduser().resolve().name
+    return Path(local_path(root) or root).expanduser().resolve().name
 
 
 def _filter_of(spec: Folders) -> PatternFilter:
     """The target's own patterns after the defaults and the folder's ignore file, so that they win."""
     patterns = list(DEFAULT_EXCLUDES) if spec.selection.defaults else []
     for root in spec.local:
-        if scheme_of(root) == "file":
-            ignore = Path(root.removeprefix("file://")).expanduser() / IGNORE_FILE
+        if (path := local_path(root)) is not None:
+            ignore = Path(path).expanduser() / IGNORE_FILE
             if ignore.is_file():
                 name = _root_name(root) if len(spec.local) > 1 else ""
                 patterns += read_ignore_file(ignore.read_text("utf-8", "surrogateescape"), root=name)

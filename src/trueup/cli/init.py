@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import sys
 from contextlib import suppress
@@ -15,7 +13,8 @@ import click
 from trueup.cli.answers import respond
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command
-from trueup.core.errors import ConfigError, StoreError, UsageError
+from trueup.cli.writing import quoted, relative, validate, write
+from trueup.core.errors import StoreError, UsageError
 from trueup.render.names import printable
 from trueup.render.text import line
 
@@ -25,9 +24,6 @@ DELETES = {
     "report": "leave both as they are, and say so",
 }
 """What a deletion on one side can mean for the other, in the order in which it is asked."""
-
-_LATER = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|~")
-"""A place that is not relative to the current folder: a URL, a bucket, a home folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +165,6 @@ def _name(local: str) -> str:
     return f"{name}-folder" if name in RESERVED else name
 
 
-def relative(place: str, folder: Path) -> str:
-    """A path that is typed in the current folder, as a file in another one writes it."""
-    if _LATER.match(place) or Path(place).is_absolute():
-        return place
-    path = os.path.relpath(place, folder)
-    return path if path.startswith("..") else "." if path == "." else f"./{path}"
-
-
 def _text(answers: Answers) -> str:
     from trueup.config.problems import dotted
     from trueup.core.strategy import Conflict, Deletes, Direction, Keep
@@ -199,41 +187,3 @@ deletes = {quoted(answers.deletes)}  # {words(Deletes)}
 # max_delete = "20%"  # a run that would delete more is refused; a count, or a percentage
 # keep = "all"  # replaced and deleted versions kept in the trash: {words(Keep)}
 """
-
-
-def quoted(text: str) -> str:
-    """A TOML string; JSON's differ only in DEL, which TOML wants escaped."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def validate(file: Path, text: str) -> None:
-    """Nothing is written that would be refused later."""
-    from trueup.config.document import parse
-    from trueup.config.layers import Reader
-    from trueup.config.problems import Problem, Source, refuse
-    from trueup.config.secret import Place
-
-    problems: list[Problem] = []
-    try:
-        document = parse(file.resolve(), text.encode(), Source.PROJECT, problems)
-        if document is not None:
-            Reader(document, Place(file.resolve().parent, os.environ, file.parent), problems).layer()
-        refuse(problems)
-    except UnicodeEncodeError as error:
-        raise UsageError("a name is not UTF-8", why="TOML cannot hold it") from error
-    except ConfigError as error:
-        raise UsageError("that cannot be configured", why=str(error)) from error
-
-
-def write(file: Path, text: str, *, force: bool) -> None:
-    """A file that appeared meanwhile is not replaced either; one that is replaced is so at once."""
-    new = file.with_name(f".{file.name}.{os.getpid()}.new") if force else file
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with new.open("x", encoding="utf-8") as opened:
-            opened.write(text)
-        new.replace(file)
-    except FileExistsError as error:
-        raise UsageError(f"{new} is there already", attempt="trueup init --force") from error
-    except OSError as error:
-        raise UsageError(f"{file} cannot be written", why=error.strerror or str(error)) from error

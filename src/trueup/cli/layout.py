@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trueup.cli.answers import respond
 from trueup.cli.common import Session
-from trueup.cli.init import quoted, relative, validate, write
+from trueup.cli.writing import quoted, relative, validate, write
 from trueup.core.errors import UsageError
 from trueup.render.names import printable
 from trueup.render.text import line

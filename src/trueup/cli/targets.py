@@ -18,6 +18,7 @@ from trueup.core.errors import UsageError
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep
 from trueup.render.names import quote
 from trueup.render.plans import Words
+from trueup.stores import schemes
 from trueup.targets import Spec, environments, models, policies
 from trueup.targets.datasets import Datasets
 from trueup.targets.environments import Environments
@@ -267,8 +268,7 @@ def folders_of(chosen: Chosen) -> Folders:
 
 
 def _ad_hoc(local: str, remote: str, overrides: Overrides, taken: Collection[str]) -> Chosen:
-    place = remote if "://" in remote else os.path.abspath(remote)  # noqa: PTH100 - links stay as they are typed
-    here = local if "://" in local else os.path.abspath(local)  # noqa: PTH100
+    here, place = _typed(local), _typed(remote)
     name = overrides.name or Path(here).name or AD_HOC
     if name in taken:
         # The engine finds the target of an old plan by its name: two must not share one.
@@ -277,6 +277,19 @@ def _ad_hoc(local: str, remote: str, overrides: Overrides, taken: Collection[str
         name = f"{name}-folder"
     spec = Folders(name, (here,), place, selection=Selection())
     return Chosen(overrides.applied(spec), Words(f"{AD_HOC} {quote(local)} {quote(remote)}", overrides.flags()))
+
+
+def _typed(place: str) -> str:
+    """A URL as it is, a path made absolute."""
+    if "://" in place:
+        return place
+    scheme, colon, rest = place.partition(":")
+    if colon and scheme.lower() in schemes() and not os.path.lexists(place):
+        url = f"{scheme.lower()}://{rest.lstrip('/')}"
+        raise UsageError(
+            f"{place} is no URL", why="nor is there such a path", attempt=f"{url}, or ./{place} for a path"
+        )
+    return os.path.abspath(place)  # noqa: PTH100 - links stay as they are typed
 
 
 def no_more(rest: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ from trueup.core.errors import UsageError
 from trueup.core.plan import Plan
 from trueup.core.report import EXIT_OK, Ending
 from trueup.core.table import Verb
+from trueup.core.urls import local_path
 from trueup.render.text import line
 from trueup.targets import Spec
 from trueup.targets.folders import Folders
@@ -174,7 +175,7 @@ async def _listen(
 def _roots(chosen: Sequence[Chosen]) -> list[Path]:
     """Every folder of this machine that belongs to one of the targets and is there."""
     places = [place for target in chosen for place in _places(target.spec)]
-    paths = [Path(place.removeprefix("file://")).expanduser() for place in places if _is_here(place)]
+    paths = [Path(path).expanduser() for place in places if (path := local_path(place)) is not None]
     roots = [path for path in paths if path.is_dir()]
     if not roots:
         raise UsageError("no folder to watch", why="none of them is there", attempt="trueup doctor")
@@ -187,7 +188,3 @@ def _places(spec: Spec) -> tuple[str, ...]:
     raise UsageError(
         f"{spec.name} cannot be watched", why="it is no pair of folders", attempt="trueup sync, now and then"
     )
-
-
-def _is_here(place: str) -> bool:
-    return "://" not in place or place.startswith("file://")

@@ -48,7 +48,8 @@ class Ref:
 class Step:
     """One thing to do, with what it saw.
 
-    ``expect`` is the version that must be there when the step is carried out: None means that nothing is.
+    ``expect`` is the version that must be there when the step is carried out: None means that nothing is. Of a sibling
+    it is the version that is the sibling already, made by a run that was stopped; nothing is ever written over it.
     """
 
     id: str
@@ -327,8 +328,10 @@ class _Builder:
                 assert_never(self.policy.keep)
 
     def _sibling(self, finding: Finding, act: Act) -> Step:
-        value = _ref(finding, act.source or other(act.side))
-        return Step(self._id(), finding.sibling(act), act.side, Verb.SIBLING, None, value)
+        key, value = finding.sibling(act), _ref(finding, act.source or other(act.side))
+        there = self.table[key].seen(act.side) if key in self.table else None
+        made = there.token if isinstance(there, Entry) and same_content(there.content, value.content) else None
+        return Step(self._id(), key, act.side, Verb.SIBLING, made, value)
 
 
 def _ref(finding: Finding, side: Side) -> Ref:

@@ -327,8 +327,9 @@ class _Execution:
         side and makes it as a sibling: whichever comes second finds it there.
         """
         store, value = self.stores[step.side], step.value
-        folds = store.properties.names.folds  # then it may be there under another spelling
-        if value is None or step.verb is Verb.MOVE or is_directory(step.key) or folds:
+        # Nobody has seen it under this name, and it may be there under another spelling: the next listing tells.
+        unsure = store.properties.names.folds and step.expect is None
+        if value is None or step.verb is Verb.MOVE or is_directory(step.key) or unsure:
             return None
         entry = await store.stat(step.key)
         if entry is None or entry.content.size != value.content.size:
@@ -417,7 +418,9 @@ def _directory(step: Step) -> Key:
 
 def _is_new(store: Store, step: Step) -> bool:
     """Whether nothing bears the name: on a side without directories an emptied one is gone."""
-    return step.expect is None or (step.expect == DIRECTORY_TOKEN and not store.properties.directories)
+    if step.expect is None or step.verb is Verb.SIBLING:
+        return True
+    return step.expect == DIRECTORY_TOKEN and not store.properties.directories
 
 
 def _save_outcome(save: Step, item: Item, outcomes: Sequence[Outcome]) -> Outcome:

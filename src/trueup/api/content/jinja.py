@@ -15,6 +15,7 @@ from trueup.core.errors import StoreError, UsageError
 from trueup.core.model import Key, is_directory
 from trueup.core.plan import Item, Phase, Plan, Step
 from trueup.core.table import Verb
+from trueup.core.urls import local_path
 from trueup.engine.candidates import after_step, with_left_over
 from trueup.engine.filter import PatternFilter
 from trueup.engine.job import Check, Job
@@ -59,7 +60,8 @@ class Pages:
         self._caches = caches
         self._compiled: Compiling | None = None
         self._loading = Lock()
-        self._roots = dict.fromkeys(roots, "") if len(roots) == 1 else {root: _name(root) + "/" for root in roots}
+        folders = [Path(local_path(root) or root).expanduser() for root in roots]
+        self._roots = {folder: folder.resolve().name + "/" if len(folders) > 1 else "" for folder in folders}
         self._job = job
         self._environment = templates.environment or _environment(templates)
 
@@ -152,7 +154,7 @@ class Pages:
 
     def _is_here(self, key: Key) -> bool:
         return any(
-            key.startswith(prefix) and (Path(root.removeprefix("file://")) / key.removeprefix(prefix)).is_file()
+            key.startswith(prefix) and (root / key.removeprefix(prefix)).is_file()
             for root, prefix in self._roots.items()
         )
 
@@ -260,8 +262,8 @@ class Pages:
     def _texts(self) -> Iterable[tuple[Key, str]]:
         wanted = PatternFilter(include=PATTERNS)
         for root, prefix in self._roots.items():
-            for path in sorted(Path(root.removeprefix("file://")).rglob("*")):
-                name = path.relative_to(root.removeprefix("file://")).as_posix()
+            for path in sorted(root.rglob("*")):
+                name = path.relative_to(root).as_posix()
                 if ".trueup" in path.parts or path.is_symlink() or wanted.excludes(name, directory=False):
                     continue
                 if path.is_file() and path.stat().st_size <= MOST_BYTES:
@@ -304,10 +306,6 @@ def _environment(templates: Templates) -> Any:
         )
     except (ImportError, AttributeError) as error:
         raise UsageError("Jinja2 has no such extension", why=str(error)) from error
-
-
-def _name(root: str) -> str:
-    return Path(root.removeprefix("file://")).expanduser().resolve().name
 
 
 def _names_in(folder: str) -> frozenset[str]:

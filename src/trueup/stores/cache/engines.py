@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trueup.core.errors import AccessDenied, NotFound, StoreError, TimedOut, Unavailable, UsageError
+from trueup.core.urls import local_path
 from trueup.stores.cache.names import Pattern, raw, text
 
 PAGE = 2_000
@@ -151,7 +152,7 @@ class FolderCache:
     """A folder of which every key is a file; folders, links and pipes in it are none of ours."""
 
     def __init__(self, url: str) -> None:
-        self._folder = Path(url.removeprefix("file://")).expanduser().absolute()
+        self._folder = Path(local_path(url) or url).expanduser().absolute()
         self.location = str(self._folder)
 
     def pages(self, pattern: Pattern) -> Iterator[list[bytes]]:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from urllib.parse import unquote, urlsplit
 
 from trueup.core.errors import AccessDenied, Locked, NotFound, StoreError, UsageError
 from trueup.core.model import (
@@ -27,6 +26,7 @@ from trueup.core.model import (
 )
 from trueup.core.table import Verb
 from trueup.core.tree import Names
+from trueup.core.urls import host_of, local_path
 from trueup.protocols import (
     VERBS,
     Discarded,
@@ -284,13 +284,10 @@ class FileStore:
 
 def open_url(url: str, opening: Opening, *, coming: bool = False) -> FileStore:
     """The folder of a path or a ``file://`` URL; `coming` as `FileStore` takes it."""
-    if url.lower().startswith("file://"):
-        parts = urlsplit(url)
-        if parts.netloc not in ("", "localhost"):
-            raise UsageError(f"{url} names another host", attempt=f"file:///{parts.netloc}{parts.path}")
-        url = unquote(parts.path, errors="surrogateescape")
+    if host := host_of(url):
+        raise UsageError(f"{url} names another host", attempt=f"file:///{host}{local_path(url)}")
     return FileStore(
-        url,
+        local_path(url) or url,
         threads=opening.threads,
         unique=opening.unique,
         filter=opening.filter,
