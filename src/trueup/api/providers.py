@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 
 from trueup.config import Config
-from trueup.config.load import ProviderSettings
+from trueup.config.sections import ProviderSettings
 from trueup.core.errors import ConfigError, UsageError
 from trueup.stores.http.accounts import PRODUCTION, Configured, Skipped, account
 from trueup.stores.http.client import Account

@@ -45,8 +45,9 @@ def max_delete(value: object) -> Limits:
 
 def bandwidth(value: object) -> int:
     """``10MB`` as bytes per second, as an option's type."""
+    from trueup.config.forms import Wrong
     from trueup.config.secret import Place
-    from trueup.config.values import RATE, Wrong
+    from trueup.config.values import RATE
 
     try:
         rate: int = RATE.read_text(str(value), Place(Path(), {}, Path()))
