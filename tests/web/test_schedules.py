@@ -20,7 +20,7 @@ from tests.web.conftest import serving
 from tests.web.server import Served, Site
 
 from trueup.config import Config, load
-from trueup.config.load import Notify
+from trueup.config.sections import Notify
 from trueup.config.trust import trust
 from trueup.engine.ambient import Ambient
 from trueup.engine.schedules import Schedule, Schedules
