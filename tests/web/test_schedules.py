@@ -18,7 +18,7 @@ from anyio import to_thread
 from tests.web.server import Served, Site
 
 from trueup.config import load
-from trueup.config.load import Notify
+from trueup.config.sections import Notify
 from trueup.config.trust import trust
 from trueup.engine.ambient import Ambient
 from trueup.engine.schedules import Schedule, Schedules

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from trueup.cli.answers import finish
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command
-from trueup.cli.plan import finish
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.targets import choose, no_more
 from trueup.core.report import EXIT_FAILED, EXIT_OK

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from trueup.cli.answers import finish
 from trueup.cli.common import Session, pass_session
-from trueup.cli.group import Command, command_at
-from trueup.cli.plan import finish
+from trueup.cli.group import Command
 from trueup.cli.running import Runner, changes_question, run_engine
 from trueup.cli.targets import (
     AD_HOC,
@@ -61,40 +61,7 @@ def selector(patterns: Sequence[str]) -> Callable[[Item], bool]:
     return lambda item: spec.match_file(item.key)
 
 
-KINDS = {
-    "agent": "agent:sync_agent",
-    "policies": "registry.syncing:sync_policies",
-    "envs": "registry.syncing:sync_envs",
-    "all": "registry.syncing:sync_all",
-    "templates": "files:sync_templates",
-    "settings": "files:sync_settings",
-    "static": "files:sync_static",
-    "cache": "caching:sync_cache",
-    "dataset": "dataset:sync_dataset",
-    "models": "models.syncing:sync_models",
-}
-"""Words behind ``sync`` that are commands of their own; no target can be called so."""
-
-
-class Syncing(Command):
-    """``trueup sync``, and the commands that other tools' documents spell ``sync WORD``."""
-
-    def worded(self) -> Mapping[str, click.Command]:
-        """As `Command.worded`."""
-        return {word: command_at(place) for word, place in KINDS.items()}
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        """Hand the line over to the command that the first word names."""
-        word = next((word for word in args if not word.startswith("-")), "")
-        if word not in KINDS:
-            return super().make_context(info_name, args, parent, **extra)
-        args.remove(word)
-        return command_at(KINDS[word]).make_context(f"{info_name} {word}", args, parent, **extra)
-
-
-@click.command(cls=Syncing)
+@click.command(cls=Command)
 @targets_argument
 @policy_options
 @allow_option
