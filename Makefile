@@ -14,7 +14,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 INSTALL := $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fix azurite turso engine chromium docs bench blackbox compare simulate mutants trees aimock clean
+.PHONY: help demo test check fix azurite turso engine chromium docs bench blackbox agents compare simulate mutants trees aimock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -69,6 +69,9 @@ bench: $(DEV) ## Measure against the peers
 ROUNDS ?= 200
 blackbox: $(DEV) ## Play ROUNDS=200 rounds of edits, kills and faults; RECORD=1 keeps the figures
 	PYTHONPATH=src:. $(BIN)/python -m tests.blackbox.run --rounds $(ROUNDS) $(if $(RECORD),--record)
+
+agents: $(DEV) turso ## Play ROUNDS=200 rounds of agents that work offline, with kills; RECORD=1 keeps the figures
+	PYTHONPATH=src:. $(BIN)/python -m tests.targets.agent_record --rounds $(ROUNDS) --jobs $$(nproc) $(if $(RECORD),--record)
 
 compare: $(DEV) ## Play the scenarios with the peers too, and write docs/comparison.md
 	@command -v unison >/dev/null || { $(INSTALL) unison; } || echo 'Without unison.' >&2

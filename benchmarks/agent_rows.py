@@ -1,7 +1,8 @@
-"""The row of agents: one unmodified client, our remote, and the reference."""
+"""The rows of agents: one unmodified client, our remote, and the reference; and a sync of a large agent."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -11,8 +12,8 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from statistics import median
 
-from ground import Bench, job, run
-from measure import Command, Cost, middle, once
+from ground import Bench, job, run, run_trueup
+from measure import Command, Cost, environment, middle, once
 from table import Goal, Line, Result, at_most, told
 
 from trueup.testing.engines import Missing
@@ -24,6 +25,8 @@ from tests.tursodb import SyncServer
 OURS, THEIRS = "trueup", "tursodb --sync-server"
 FILES = 300
 """Of 100 KiB: 30 MiB."""
+LARGE_FILES = 4096
+"""Of 256 KiB: 1 GiB."""
 Server = Callable[[Path], AbstractContextManager[tuple[str, str]]]
 """Serves an empty database in a folder, and tells its address and token."""
 
@@ -101,4 +104,63 @@ def _reference(folder: Path) -> Iterator[tuple[str, str]]:
         yield server.endpoint, "unread"
 
 
-ROWS: dict[str, Callable[[Bench], Result]] = {"agents": remote}
+def large(bench: Bench) -> Result:
+    """One file is changed on each side of an agent of 1 GiB."""
+    room, files = bench.room("agents-large"), bench.size(LARGE_FILES)
+    one, two, team = room / "one.db", room / "two.db", room / "team.db"
+    run(Command(job("agent_large", "make", one, files)))
+    for copy in (two, team):
+        shutil.copyfile(one, copy)
+
+    def sync(path: Path) -> Command:
+        return run_trueup("agent", "sync", path, "--remote-url", f"file://{team}", "--yes", state=_state(path))
+
+    costs: list[Cost] = []
+    moved: list[int] = []
+    for turn in range(bench.repeats + 2):  # the first makes the mirrors, the second warms the caches
+        for path, name in ((two, "theirs"), (one, "ours")):
+            run(Command(job("agent_large", "edit", path, name)))
+        run(sync(two))
+        before = _moved(one, team)
+        found = once(sync(one))
+        if turn > 1:
+            costs.append(found)
+            moved.append(_moved(one, team) - before)
+    for path in (one, two):
+        run(sync(path))
+    assert _listed(one) == _listed(two) == _listed(team)
+    cost = middle(costs)
+    return Result(
+        "agents-large",
+        f"an agent of {files:,} files of 256 KiB, one file changed on each side",
+        "`trueup agent sync DATABASE --remote-url file://...`, a whole process: the remote's change came by the sync of"
+        " another agent, and both files have 3,000 bytes. Moved is what the sync engine and our requests sent and"
+        " received. What it takes to begin, the mirror of the whole remote, is not measured. At the end all three"
+        " databases hold the same.",
+        [Line("trueup agent sync", cost)],
+        [
+            at_most("time", cost.wall_seconds, 2, " s"),
+            at_most("moved", median(moved) / 1000, 100, " kB"),
+        ],
+    )
+
+
+def _state(path: Path) -> Path:
+    return path.with_suffix(".state")
+
+
+def _moved(path: Path, team: Path) -> int:
+    """Bytes that have gone over the network for this agent until now."""
+    command = run_trueup("agent", "stats", path, "--remote-url", f"file://{team}", "--json", state=_state(path))
+    done = subprocess.run([*command.argv], env=environment(command), capture_output=True, check=False)  # type: ignore[misc]
+    found = json.loads(done.stdout) if not done.returncode else {}
+    return int(found.get("sent_bytes", 0)) + int(found.get("received_bytes", 0))
+
+
+def _listed(path: Path) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as db:
+        query = "SELECT name, size, mtime, (SELECT count(*) FROM fs_data d WHERE d.ino = i.ino) FROM fs_dentry"
+        return db.execute(f"{query} JOIN fs_inode i USING (ino) ORDER BY parent_ino, name").fetchall()
+
+
+ROWS: dict[str, Callable[[Bench], Result]] = {"agents": remote, "agents-large": large}

@@ -7,31 +7,29 @@ wrapped once; all figures are real. docs/agents.md says what else differs from t
 from __future__ import annotations
 
 import os
-import shutil
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
+from typing import Literal
 
 import anyio
 import anyio.to_thread
 
 from trueup import config as configuration
 from trueup.api import Engine
+from trueup.api import agent_binary as binaries
 from trueup.api import agent_files as files
+from trueup.api.agent_binary import Binary, Driver
+from trueup.api.agent_words import CommandResult, FSOperations, InitOptions, SyncConfig, SyncError, SyncStats
 from trueup.api.agents import Rounds, Select, pulls, pushes
 from trueup.api.agents import sync as settle
 from trueup.config import Config
 from trueup.core.errors import TrueupError, UsageError
-from trueup.core.model import Key
 from trueup.core.report import Ending
-from trueup.engine.ambient import Ambient
-from trueup.protocols import Opening, document
-from trueup.stores.agentfs import Beside, LocalAgent
 from trueup.targets.agents import TOKEN, Agents
 
 __all__ = [
@@ -49,83 +47,6 @@ __all__ = [
 PARTIAL = "remote does not support partial prefetch"
 
 
-@dataclass(frozen=True)
-class SyncConfig:
-    """Which agent, and which remote."""
-
-    id_or_path: str
-    remote_url: str
-    auth_token: str | None = field(default=None, repr=False)
-    partial_prefetch: bool = False
-
-
-@dataclass(frozen=True)
-class SyncStats:
-    """How an agent stands; `trueup.api.agent_files.AgentStats` says what each number means."""
-
-    last_sync: datetime | None
-    pending_changes: int
-    total_synced: int
-    sent_bytes: int = 0
-    received_bytes: int = 0
-    revision: str = ""
-    wal_bytes: int = 0
-
-
-class SyncError(Exception):
-    """A sync operation failed.
-
-    Args:
-        message: What, and why.
-        operation: ``pull``, ``push``, ``checkpoint`` or ``stats``.
-        remote_url: The remote.
-    """
-
-    def __init__(self, message: str, operation: str | None = None, remote_url: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.operation = operation
-        self.remote_url = remote_url
-
-
-@dataclass(frozen=True)
-class CommandResult:
-    """What a command said, and how it ended."""
-
-    stdout: str
-    stderr: str
-    return_code: int
-    duration: float
-    """Seconds."""
-
-    @property
-    def success(self) -> bool:
-        """Whether it did what it was to do."""
-        return self.return_code == 0
-
-
-@dataclass(frozen=True)
-class InitOptions:
-    """How an agent's database is made."""
-
-    force: bool = False
-    """Whether one that is there is replaced; it is kept beside the new one."""
-
-
-class Binary:
-    """The program ``agentfs``, where it is installed. Nothing here needs it."""
-
-    async def execute(self, args: Sequence[str]) -> CommandResult:
-        """Run it; 127 if it is not on PATH. A token belongs into the environment, not into `args`."""
-        began = time.monotonic()
-        program = await anyio.to_thread.run_sync(shutil.which, "agentfs")
-        if program is None:
-            return CommandResult("", "agentfs is not on PATH", 127, time.monotonic() - began)
-        done = await anyio.run_process([program, *args], check=False)
-        out, err = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
-        return CommandResult(out, err, done.returncode, time.monotonic() - began)
-
-
 class AgentFSCLI:
     """Every operation as a command that has ended.
 
@@ -133,10 +54,20 @@ class AgentFSCLI:
         config: What is configured; None: what is found from the current folder upwards.
         state_dir: Where to remember; None: the configuration's.
         timeout: Seconds of silence after which a remote counts as gone.
+        driver: What pulls and pushes: the engine of trueup, or the program ``agentfs``, which replicates rows as it
+            does by itself, and makes the replica at the first pull or push.
     """
 
-    def __init__(self, *, config: Config | None = None, state_dir: Path | None = None, timeout: float = 30.0) -> None:
-        self.binary = Binary()
+    def __init__(
+        self,
+        *,
+        config: Config | None = None,
+        state_dir: Path | None = None,
+        timeout: float = 30.0,
+        driver: Literal["trueup", "agentfs"] = "trueup",
+    ) -> None:
+        self.binary = Binary(timeout * binaries.CALLS_OF_A_SYNC)
+        self._driver = Driver(self.binary) if driver == "agentfs" else None
         self._config = config
         self._state_dir = state_dir
         self._timeout = timeout
@@ -168,6 +99,8 @@ class AgentFSCLI:
 
     async def sync_checkpoint(self, config: SyncConfig) -> CommandResult:
         """Fold the write-ahead log into the agent's database."""
+        if self._driver is not None:
+            return await self._driven(self._driver, config, "checkpoint")
 
         async def work() -> str:
             async with self._engine() as engine:
@@ -182,6 +115,8 @@ class AgentFSCLI:
         Raises:
             SyncError: If its database cannot be looked at.
         """
+        if self._driver is not None:
+            return await self._driven_stats(self._driver, config)
         try:
             async with self._engine() as engine:
                 found = await (await engine.agent(await self._target(config))).stats()
@@ -190,7 +125,34 @@ class AgentFSCLI:
         names = SyncStats.__dataclass_fields__
         return SyncStats(**{name: getattr(found, name) for name in names})
 
+    async def _driven(self, driver: Driver, config: SyncConfig, operation: str) -> CommandResult:
+        try:
+            return await _by_program(driver, config, operation)
+        except TrueupError as error:
+            return CommandResult("", _sentence(error), error.exit_code, 0.0)
+
+    async def _driven_stats(self, driver: Driver, config: SyncConfig) -> SyncStats:
+        try:
+            found = binaries.statistics(await _by_program(driver, config, "stats"))
+            pushed = await anyio.to_thread.run_sync(binaries.pushed_rows, config.id_or_path, config.remote_url)
+        except TrueupError as error:
+            raise SyncError(f"Stats failed: {_sentence(error)}", "stats", config.remote_url) from error
+        last = max(found["last_pull_unix_time"] or 0, found["last_push_unix_time"] or 0)
+        return SyncStats(
+            last_sync=datetime.fromtimestamp(last, UTC) if last else None,
+            pending_changes=found["cdc_operations"],
+            total_synced=pushed,
+            pending_rows=found["cdc_operations"],
+            sent_bytes=found["network_sent_bytes"],
+            received_bytes=found["network_received_bytes"],
+            revision=found["revision"] or "",
+            wal_bytes=found["main_wal_size"],
+        )
+
     async def _synced(self, config: SyncConfig, operation: str, select: Select) -> CommandResult:
+        if self._driver is not None:
+            return await self._driven(self._driver, config, operation)
+
         async def work() -> str:
             if config.partial_prefetch:
                 raise UsageError(PARTIAL, why="what both sides hold is compared item by item")
@@ -339,50 +301,14 @@ async def _pushed(manager: SyncManager, *, strict: bool) -> None:
         warnings.warn(f"{error}; the changes are still in the database", RuntimeWarning, stacklevel=4)
 
 
-class FSOperations:
-    """Files of an agent, each operation by itself: nothing stays open.
-
-    Args:
-        agent_id: The agent: an id, or a path.
-    """
-
-    def __init__(self, agent_id: str) -> None:
-        self.agent_id = agent_id
-
-    async def write(self, path: str, content: str | bytes) -> None:
-        """Write a file, and make the directories above.
-
-        Raises:
-            TrueupError: If the database is in use, or no file can have that name.
-        """
-        store, key = await self._store(), _key(path)
-        entry = await store.stat(key)
-        text = content if isinstance(content, str) else content.decode("utf-8", "surrogateescape")
-        await store.write(key, document(text), expect=None if entry is None else entry.token, trash=None)
-
-    async def read(self, path: str) -> str:
-        """Read a file as text.
-
-        Raises:
-            FileNotFoundError: If it is not there.
-        """
-        store, key = await self._store(), _key(path)
-        entry = await store.stat(key)
-        if entry is None:
-            raise FileNotFoundError(path)
-        data: bytes = await anyio.to_thread.run_sync(store.bytes_of, key, entry.token)
-        return data.decode()
-
-    async def _store(self) -> LocalAgent:
-        ambient = Ambient()
-        opening = Opening(ambient.clock, ambient.threads, ambient.unique)
-        database = await anyio.to_thread.run_sync(files.database_of, self.agent_id)
-        return LocalAgent(database, opening, Beside(database.with_name(".unused")))
-
-
-def _key(path: str) -> Key:
-    key = path.strip("/")
-    return Key(":" + key if key.startswith(":") else key)
+async def _by_program(driver: Driver, config: SyncConfig, operation: str) -> CommandResult:
+    return await driver.sync(
+        operation,
+        config.id_or_path,
+        config.remote_url,
+        token=config.auth_token,
+        partial_prefetch=config.partial_prefetch,
+    )
 
 
 async def _result(work: Callable[[], object]) -> CommandResult:
@@ -410,7 +336,11 @@ def _conclusion(rounds: Rounds, operation: str) -> str:
 
 
 def _said(group: BaseExceptionGroup[TrueupError]) -> str:
-    return "; ".join(f"{error}" + (f" - try: {error.attempt}" if error.attempt else "") for error in _leaves(group))
+    return "; ".join(map(_sentence, _leaves(group)))
+
+
+def _sentence(error: TrueupError) -> str:
+    return f"{error} - try: {error.attempt}" if error.attempt else str(error)
 
 
 def _code(group: BaseExceptionGroup[TrueupError]) -> int:

@@ -64,13 +64,18 @@ def test_another_agent_is_cloned_and_what_one_writes_the_other_pulls(home: Home,
 def test_statistics_are_real(home: Home, agent: Path) -> None:
     before = json.loads(home("agent", "stats", "helper", "--json").stdout)
     assert (before["pending_changes"], before["total_synced"], before["last_sync"]) == (2, 0, None)
+    assert before["pending_rows"] == 5  # two names, two inodes, one chunk
     home("sync", "agent")
     after = json.loads(home("agent", "stats", "helper", "--json").stdout)
-    assert (after["pending_changes"], after["total_synced"]) == (0, 2)
+    assert (after["pending_changes"], after["pending_rows"], after["total_synced"]) == (0, 0, 2)
     assert after["last_sync"] > 0
     assert after["sent_bytes"] > 0
     assert after["revision"]
-    assert "total synced     2" in home("agent", "stats", "helper").stdout
+    outside_delete(agent, Key("notes/plan.md"))
+    outside_write(agent, Key("notes/long"), bytes(10_000))
+    shown = home("agent", "stats", "helper").stdout
+    assert "pending changes  2 in 6 rows" in shown  # a name, an inode, three chunks; and one that is gone
+    assert "total synced     2" in shown
 
 
 def test_a_restore_point_is_brought_back_and_what_was_there_is_kept(home: Home, agent: Path) -> None:

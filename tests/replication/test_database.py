@@ -5,7 +5,7 @@ import json
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from tests.replication.clients import pipeline, status_of
 
 from trueup.core.errors import Corrupt, Locked, NotFound, StoreError, UsageError
 from trueup.replication import Database, Limits, Refused
+from trueup.replication.pages import messages_bytes
 from trueup.replication.revisions import Revisions
-from trueup.replication.wire import PAGE_BYTES, PullRequest, varint
+from trueup.replication.wire import PAGE_BYTES, PullRequest, page_head
 
 ROWS = """INSERT INTO t SELECT value, zeroblob(3000) FROM (WITH RECURSIVE n(value) AS
     (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 100) SELECT value FROM n)"""
@@ -41,10 +42,15 @@ def run(database: Database, *statements: str) -> str:
 
 
 def pulled(database: Database, **request: object) -> dict[int, bytes]:
-    """Pages by number, read as the protocol says and not by our own reader."""
+    """Pages by number."""
     _, body = database.pull(PullRequest(**request))  # type: ignore[arg-type]
     raw = b"".join(body.chunks())
     assert len(raw) == body.size
+    return pages_of(raw)
+
+
+def pages_of(raw: bytes) -> dict[int, bytes]:
+    """Of an answer, read as the protocol says and not by our own reader."""
     messages = []
     while raw:
         size = shift = used = 0
@@ -474,8 +480,63 @@ def test_only_who_has_all_waits(database: Database) -> None:
     assert database.waits(PullRequest(server_revision=now, client_revision=now, long_poll_ms=1500)) == 0
 
 
-def test_a_large_answer_is_spooled(tmp_path: Path) -> None:
-    with closing(Database(tmp_path / "team.db", limits=Limits(memory_bytes=PAGE_BYTES))) as database:
+# -- answers that are being sent -------------------------------------------------------------------------------------
+
+
+def changes(database: Database) -> None:
+    run(database, "UPDATE t SET text = 'x'", "DELETE FROM t WHERE id > 50")
+
+
+def changes_and_copies(database: Database) -> None:
+    changes(database)
+    database.tidy()
+    run(database, *["INSERT INTO t (text) SELECT zeroblob(3500) FROM t"] * 2)
+    database.tidy()
+
+
+@pytest.mark.parametrize("memory_bytes", [PAGE_BYTES, Limits().memory_bytes])
+@pytest.mark.parametrize("meanwhile", [changes, changes_and_copies, Database.tidy, Database.close])
+def test_an_answer_is_of_one_moment_whatever_is_written_while_it_is_sent(
+    tmp_path: Path, meanwhile: Callable[[Database], None], memory_bytes: int
+) -> None:
+    with closing(Database(tmp_path / "team.db", limits=Limits(memory_bytes=memory_bytes))) as database:
         run(database, *FILL)
-        assert content(tmp_path / "copy.db", file_of(pulled(database))) == [(100,)]
-        assert len(varint(database.at[1])) == 1
+        database.tidy()
+        run(database, LARGER.replace("= N", "< 5"))  # some pages are in the log only
+        expected = pulled(database)
+        _, body = database.pull(PullRequest())
+        _, copy = database.copy()
+        begun, copied = body.chunks(), copy.chunks()
+        parts, copies = [next(begun)], [next(copied)]
+        meanwhile(database)
+        raw = b"".join([*parts, *begun])
+        assert len(raw) == body.size
+        assert pages_of(raw) == expected
+        assert b"".join([*copies, *copied]) == file_of(expected)
+        assert content(tmp_path / "copy.db", file_of(expected)) == [(100,)]
+
+
+def test_an_answer_that_nobody_reads_to_its_end_keeps_nobody_from_writing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(database, *FILL)
+    _, body = database.pull(PullRequest())
+    chunks = body.chunks()
+    next(chunks)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("trueup.replication.pages.SpooledTemporaryFile.write", full)
+        changes_and_copies(database)
+    with pytest.raises(OSError, match="No space left"):
+        next(chunks)
+    assert len(pulled(database)) == database.at[1]
+
+
+@pytest.mark.parametrize(
+    "pages", [range(200), [5, 126, 127, 128, 16_383, 16_384], [2_097_151, 2_097_152], [268_435_455, 268_435_456], []]
+)
+def test_how_long_an_answer_is_is_known_before(pages: Sequence[int]) -> None:
+    assert messages_bytes(pages) == sum(len(page_head(page)) + PAGE_BYTES for page in pages)

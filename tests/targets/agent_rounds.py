@@ -1,25 +1,23 @@
-"""Random rounds: agents edit offline, and their syncs are killed at any step.
-
-By hand: ``python -m tests.targets.agent_rounds --seeds 40``.
+"""Random rounds: agents edit offline, and their syncs, and the server, are killed at any step.
 
 What an agent's database held when a sync of it began has to be somewhere at the end: live, in a sibling, or in a trash.
+``make agents`` plays many (`tests.targets.agent_record`).
 """
 
 from __future__ import annotations
 
-import argparse
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-from tests.agents import outside_delete, outside_write, tursodb
+from tests.agents import outside_delete, outside_write
+from tests.targets.agent_server import TOKEN, Place
 from tests.targets.agent_world import Replica
 
+from trueup.api.agents import Rounds
+from trueup.core.errors import TrueupError
 from trueup.core.model import Key
 
 NAMES = ("a", "b", "notes/plan", "notes/todo", "notes/deep/x", "work", "work/y", "deep")
@@ -57,7 +55,8 @@ dying(Journal, "record")
 
 async def main():
     async with Engine(state_dir=Path(sys.argv[1])) as engine:
-        await sync(engine, Agents("agent", sys.argv[2], sys.argv[3], timeout_seconds=10.0))
+        agents = Agents("agent", sys.argv[2], sys.argv[3], timeout_seconds=10.0, token=lambda: sys.argv[5])
+        await sync(engine, agents)
 
 anyio.run(main)
 """
@@ -67,17 +66,22 @@ anyio.run(main)
 class Game:
     """Some replicas of one remote, and what must not be lost."""
 
-    def __init__(self, folder: Path, remote: str, *, replicas: int, seed: int) -> None:
+    def __init__(self, folder: Path, place: Place, *, replicas: int, seed: int) -> None:
         self.random = Random(seed)
+        self.place = place
         folder.mkdir(exist_ok=True)
-        self.replicas = [Replica(folder / f"r{n}", remote) for n in range(replicas)]
+        self.replicas = [Replica(folder / f"r{n}", place.url, token=TOKEN) for n in range(replicas)]
         for replica in self.replicas:
             replica.folder.mkdir()
         self.precious: set[bytes] = set()
         self.own: dict[Path, set[bytes]] = {replica.folder: set() for replica in self.replicas}
         """What each agent wrote, and no sync of it that ended has shared: what waits for a person is not shared."""
         self.written = 0
+        self.syncs = 0
         self.killed = 0
+        self.broken = 0
+        """Syncs that the death of the server ended."""
+        self.siblings = 0
 
     def edit(self, replica: Replica) -> None:
         """Let an agent write or delete something."""
@@ -105,10 +109,6 @@ class Game:
         if version in self.own[replica.folder]:
             self.precious.discard(version)
 
-    def begin_sync(self, replica: Replica) -> None:
-        """Note what must not be lost from now on."""
-        self.precious |= {data for key, (data, _) in replica.holds().items() if not key.endswith("/")}
-
     def round(self) -> None:
         """Everybody edits, and somebody's sync is killed."""
         for replica in self.replicas:
@@ -116,21 +116,43 @@ class Game:
                 self.edit(replica)
         for replica in self.random.sample(self.replicas, len(self.replicas)):
             self.begin_sync(replica)
+            self.place.ready(self.random)
             if self.random.random() < 0.5:
                 self.killed += killed_sync(replica, self.random.randint(1, 12))
-            else:
-                plan = replica.sync().last.plan
-                waiting = {item.key.split("/")[0] for item in plan.conflicts}
+            elif rounds := self.sync(replica):
+                waiting = {item.key.split("/")[0] for item in rounds.last.plan.conflicts}
                 self.own[replica.folder] = {one for one in self.own[replica.folder] if top_of(one) in waiting}
+
+    def sync(self, replica: Replica) -> Rounds | None:
+        """A sync that is not killed; None if the server was, and the sync did not come to its end."""
+        found: list[Rounds] = []
+        try:
+            found.append(replica.sync())
+        except* TrueupError as group:
+            self.place.ready(None)  # a server that lives and yet failed is a fault
+            if not self.place.kills:
+                raise AssertionError("the sync failed, and nobody killed the server") from group
+        whole = found and found[0].last.plan.complete and not failed(found[0])
+        if not whole:
+            self.broken += 1
+        return found[0] if whole else None
+
+    def begin_sync(self, replica: Replica) -> None:
+        """Note what must not be lost from now on."""
+        self.syncs += 1
+        self.precious |= {data for key, (data, _) in replica.holds().items() if not key.endswith("/")}
 
     def end(self) -> None:
         """Sync all to the end, and look for everything."""
+        self.place.ready(None)
         for _ in range(3):
             for replica in self.replicas:
                 self.begin_sync(replica)
-                replica.sync()
+                assert not failed(replica.sync())
         kept = set().union(*(replica.trash() for replica in self.replicas))
-        live = {data for replica in self.replicas for data, _ in replica.holds().values()}
+        held = [replica.holds() for replica in self.replicas]
+        live = {data for one in held for data, _ in one.values()}
+        self.siblings = sum(".conflict-" in key for key in held[0])
         assert not self.precious - live - kept, self.precious - live - kept
         conflicts = {item.key for one in self.replicas for item in one.sync().last.plan.conflicts}
         for replica in self.replicas:
@@ -140,52 +162,22 @@ class Game:
             assert all(other == first for other in others)
 
 
+def failed(rounds: Rounds) -> list[str]:
+    """What was not done, apart from what waits for a person."""
+    return [one for one in rounds.troubles if not one.startswith("conflict: ")]
+
+
 def top_of(version: bytes) -> str:
     """The first part of the name that a version was written under."""
     return version.decode().rpartition(" ")[2].split("/")[0]
 
 
 def killed_sync(replica: Replica, step: int) -> bool:
-    """Whether it was killed; a short one has ended before."""
+    """Whether it was killed; a short one has ended before, and so has one whose server died."""
     replica.folder.mkdir(parents=True, exist_ok=True)
-    words = [str(replica.folder / "state"), str(replica.database), replica.remote, str(step)]
+    words = [str(replica.folder / "state"), str(replica.database), replica.remote, str(step), TOKEN]
     done = subprocess.run(
-        [sys.executable, "-c", DYING, *words], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", DYING, *words], capture_output=True, text=True, timeout=600, check=False
     )
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0
-
-
-@contextmanager
-def remote_of(kind: str, folder: Path) -> Iterator[str]:
-    """A remote of ours, or the reference."""
-    if kind == "ours":
-        yield f"file://{folder}/team/team.db"
-        return
-    with tursodb(folder / "server" / "team.db") as url:
-        yield url
-
-
-def main() -> None:
-    """Play many."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--replicas", type=int, default=3)
-    parser.add_argument("--remote", choices=["ours", "reference"], default="ours")
-    wanted = parser.parse_args()
-    versions = kills = 0
-    for seed in range(wanted.first, wanted.first + wanted.seeds):
-        with tempfile.TemporaryDirectory() as name, remote_of(wanted.remote, Path(name)) as remote:
-            game = Game(Path(name), remote, replicas=wanted.replicas, seed=seed)
-            for _ in range(wanted.rounds):
-                game.round()
-            game.end()
-        versions, kills = versions + len(game.precious), kills + game.killed
-        print(f"seed {seed}: {len(game.precious)} versions, {game.killed} kills, nothing lost", flush=True)  # noqa: T201
-    print(f"{wanted.seeds * wanted.rounds} rounds, {versions} versions, {kills} kills: nothing lost")  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()
+    assert done.returncode in (0, -signal.SIGKILL) or "trueup.core.errors" in done.stderr, done.stderr
+    return done.returncode == -signal.SIGKILL

@@ -51,6 +51,7 @@ class Replica:
     folder: Path
     remote: str
     policy: Policy = POLICY
+    token: str | None = None
 
     @property
     def database(self) -> Path:
@@ -58,7 +59,14 @@ class Replica:
 
     @property
     def spec(self) -> Agents:
-        return Agents(self.folder.name, str(self.database), self.remote, policy=self.policy, timeout_seconds=10.0)
+        return Agents(
+            self.folder.name,
+            str(self.database),
+            self.remote,
+            policy=self.policy,
+            timeout_seconds=10.0,
+            token=lambda: self.token,
+        )
 
     def does(self, *edits: tuple[object, ...]) -> None:
         """Let the agent work."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.agents import served
 from tests.targets.agent_rounds import Game
+from tests.targets.agent_server import place_of
 from tests.targets.agent_world import Replica, settled
 
 from trueup.core.errors import StoreError, Unavailable
@@ -150,9 +151,12 @@ def test_a_mirror_that_is_damaged_is_pulled_anew(pair: tuple[Replica, Replica]) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 2])
-def test_random_rounds_with_kills_lose_nothing(tmp_path: Path, seed: int) -> None:
-    game = Game(tmp_path / "game", f"file://{tmp_path}/team/team.db", replicas=3, seed=seed)
-    for _ in range(2):
-        game.round()
-    game.end()
+@pytest.mark.parametrize(("kind", "seed"), [("file", 0), ("file", 2), ("served", 1)])
+def test_random_rounds_with_kills_lose_nothing(tmp_path: Path, kind: str, seed: int) -> None:
+    with place_of(kind, tmp_path) as place:
+        game = Game(tmp_path / "game", place, replicas=3, seed=seed)
+        for _ in range(2):
+            game.round()
+        game.end()
+    assert game.killed
+    assert game.place.kills or kind == "file"

@@ -15,7 +15,7 @@ from trueup.core.model import Key, key_from_bytes
 from trueup.engine.job import Job
 from trueup.engine.journal import Journal
 from trueup.stores.agentfs import Beside, LocalAgent, RemoteAgent
-from trueup.stores.agentfs.beside import translated
+from trueup.stores.agentfs.faults import of_sqlite
 from trueup.stores.agentfs.schema import beginning
 
 ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -30,6 +30,8 @@ class Pending:
     changed: tuple[Key, ...]
     """New, or other than what was agreed on."""
     gone: tuple[Key, ...]
+    rows: int
+    """Of the database: those that hold what has changed, and one for each item that is gone."""
 
     @property
     def items(self) -> int:
@@ -45,6 +47,8 @@ class AgentStats:
     """When a run that changed something ended, or the remote was last looked at."""
     pending_changes: int
     """Items that the agent has changed since."""
+    pending_rows: int
+    """Rows of the database that hold them, and one for each item that is gone."""
     total_synced: int
     """Items that runs of this target have carried out, over all its history."""
     sent_bytes: int
@@ -81,12 +85,13 @@ def statistics(job: Job) -> AgentStats:
     local, remote = sides(job)
     number = job.state.find_target(job.target)
     runs = [] if number is None else Journal(job.state).history(number, 1_000_000)
-    traffic = remote.mirror.traffic()
+    traffic, waiting = remote.mirror.traffic(), pending(job)
     ends = [run.finished_ns / 1e9 for run in runs if run.finished_ns and run.done]
     last = max([*ends, *([traffic.pulled_at] if traffic.pulled_at else [])], default=None)
     return AgentStats(
         last_sync=None if last is None else datetime.fromtimestamp(last, UTC),
-        pending_changes=pending(job).items,
+        pending_changes=waiting.items,
+        pending_rows=waiting.rows,
         total_synced=sum(run.done for run in runs),
         sent_bytes=traffic.sent_bytes,
         received_bytes=traffic.received_bytes,
@@ -99,10 +104,11 @@ def pending(job: Job) -> Pending:
     """What the agent has changed. Blocks; asks nobody."""
     local, _ = sides(job)
     agreed = {row[0]: row[1] for batch in job.state.scan_ancestors(job.state.find_target(job.target)) for row in batch}
-    rows = {row[0]: row[1] for row in local.listed()}
-    changed = [key_from_bytes(key) for key, token in rows.items() if agreed.get(key) != token]
-    gone = [key_from_bytes(key) for key in agreed.keys() - rows.keys()]
-    return Pending(tuple(sorted(changed)), tuple(sorted(gone)))
+    there = {row[0]: (row[1], found.rows) for found in local.found() for row in (found.row,)}
+    changed = {key: rows for key, (token, rows) in there.items() if agreed.get(key) != token}
+    gone = agreed.keys() - there.keys()
+    changed_keys, gone_keys = (tuple(sorted(map(key_from_bytes, keys))) for keys in (changed, gone))
+    return Pending(changed_keys, gone_keys, sum(changed.values()) + len(gone))
 
 
 def sides(job: Job) -> tuple[LocalAgent, RemoteAgent]:
@@ -113,7 +119,7 @@ def sides(job: Job) -> tuple[LocalAgent, RemoteAgent]:
     """
     local, remote = (getattr(store, "inner", store) for store in job.stores.values())
     if not isinstance(local, LocalAgent) or not isinstance(remote, RemoteAgent):
-        raise UsageError(f"{job.target.name} is no agent", why="its kind is another one")
+        raise UsageError(f"{job.target.name} is no agent", why="its kind is another one", attempt="trueup status")
     return local, remote
 
 
@@ -189,7 +195,11 @@ def bring_back(local: LocalAgent, name: str, *, unique: str) -> Path:
     point = point_of(local.beside, name)
     if not point.is_file():
         known = ", ".join(points(local.beside)) or "none"
-        raise NotFound(f"there is no restore point {name}", why=f"there are: {known}")
+        raise NotFound(
+            f"there is no restore point {name}",
+            why=f"there are: {known}",
+            attempt="one of these, or: trueup agent stats",
+        )
     kept = point_of(local.beside, f"before-restore-{unique}")
     descriptor = local.lock("restore")
     try:
@@ -218,7 +228,11 @@ def adopt(path: Path, *, unique: str) -> Path:
         UsageError: If it is none.
     """
     if not path.with_name(path.name + "-info").exists():
-        raise UsageError(f"{path} is a plain database already", why=f"no {path.name}-info is beside it")
+        raise UsageError(
+            f"{path} is a plain database already",
+            why=f"no {path.name}-info is beside it",
+            attempt="sync it as it is: trueup agent sync",
+        )
     plain = path.with_name(f".{path.name}.{unique}")
     with _translating(path), closing(sqlite3.connect(path, timeout=1)) as db:
         _copy(db, plain)
@@ -235,7 +249,11 @@ def point_of(beside: Beside, name: str) -> Path:
         UsageError: If it is no name.
     """
     if not _POINT.fullmatch(name) or name.startswith("."):
-        raise UsageError(f"{name!r} is no name of a restore point", why="letters, digits, dot, hyphen and underscore")
+        raise UsageError(
+            f"{name!r} is no name of a restore point",
+            why="letters, digits, dot, hyphen and underscore",
+            attempt="another name",
+        )
     return _points(beside) / f"{name}.db"
 
 
@@ -269,8 +287,8 @@ def _there(local: LocalAgent) -> None:
 def _translating(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise translated(path, error) from error
+    except sqlite3.DatabaseError as error:
+        raise of_sqlite(path, error) from error
 
 
 def _size(path: Path) -> int:

@@ -51,7 +51,9 @@ def open_agent(spec: Agents, opening: Opening, state: State, ambient: Ambient) -
     database = Path(spec.database)
     remote = location(spec.remote)
     if remote == f"file://{database}":
-        raise UsageError(f"{database} cannot be its own remote")
+        raise UsageError(
+            f"{database} cannot be its own remote", attempt="--remote-url with the address of another database"
+        )
     target = spec.target({LOCAL: str(database), REMOTE: remote})
     folder = state.directory / "agents" / target.id
     local = LocalAgent(database, opening, Beside(folder / "local.db"))
@@ -86,7 +88,9 @@ def location(remote: str) -> str:
             return remote.rstrip("/")
         case _:
             raise UsageError(
-                f"{scheme}:// is no remote of an agent", why="there are file://, http://, https:// and libsql://"
+                f"{scheme}:// is no remote of an agent",
+                why="there are file://, http://, https:// and libsql://",
+                attempt="--remote-url file:///path/team.db",
             )
 
 
@@ -137,7 +141,9 @@ class _Servers:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 served = stack.enter_context(serving(path))
             except OSError as error:
-                raise StoreError(f"{path} cannot be served", why=str(error)) from error
+                raise StoreError(
+                    f"{path} cannot be served", why=error.strerror or "", attempt=f"ls -ld {path.parent}"
+                ) from error
             except Locked:
                 if Ambient().clock.monotonic() > until:
                     raise

@@ -339,13 +339,20 @@ class Engine(Opened):
         """What could keep runs from working, each with its remedy.
 
         Args:
-            target: A target; None: all that are configured, and a registry that is there without being so.
+            target: A target; None: all that are configured, a registry that is there without being so, and the server.
         """
         from trueup.api.registries import unconfigured  # the docker client, which folders need not load
 
         specs = [self._spec(target)] if target is not None else [*self.targets.values(), *unconfigured(self.targets)]
         jobs = [(spec.name, partial(self._job, spec)) for spec in specs]
-        return await examine(self._directory, self._opened, jobs, self._ambient)
+        found = await examine(self._directory, self._opened, jobs, self._ambient)
+        return found if target is not None else found + await self._ambient.threads(self._server)
+
+    def _server(self) -> list[Diagnosis]:
+        from trueup.engine.listening import examine_server  # it speaks HTTP, which nothing else here does
+
+        meant = "serve.port" in self._config.origins
+        return examine_server(self._directory, self._config.port, meant=meant)
 
 
 def _cache_of(spec: Spec) -> Caches:

@@ -25,7 +25,7 @@ from trueup.core.errors import PlanRefused, UsageError
 from trueup.core.report import EXIT_OK, combine
 from trueup.core.strategy import Conflict, Deletes
 from trueup.engine.ambient import Ambient
-from trueup.render.names import printable, quote, size
+from trueup.render.names import count, printable, quote, size
 from trueup.render.plans import Words
 from trueup.render.text import line
 from trueup.targets.agents import TOKEN, Agents
@@ -90,11 +90,29 @@ def syncing(function: F) -> F:
     return gathered  # type: ignore[return-value]  # click keeps the shape
 
 
-@agent.command("sync", cls=Command)
-@named
-@syncing
-@pass_session
-def sync_(session: Session, *, name: str, remote_url: str | None, policy: dict[str, Any], wanted: Wanted) -> int:
+def run_of(verb: str, select: Select | None) -> Callable[[Callable[[], None]], click.Command]:
+    """Make a command that runs an agent's sync of a function that has nothing but the words of its help.
+
+    Args:
+        verb: What the command is called.
+        select: Which changes it carries out; None: all.
+    """
+
+    def decorate(told: Callable[[], None]) -> click.Command:
+        @agent.command(verb, cls=Command, help=told.__doc__)
+        @named
+        @syncing
+        @pass_session
+        def run(session: Session, *, name: str, remote_url: str | None, policy: dict[str, Any], wanted: Wanted) -> int:
+            return _run(session, name, remote_url, policy, wanted, select)
+
+        return run
+
+    return decorate
+
+
+@run_of("sync", None)
+def sync_() -> None:
     """Bring an agent's database and its remote into agreement.
 
     \b
@@ -105,35 +123,26 @@ def sync_(session: Session, *, name: str, remote_url: str | None, policy: dict[s
     What both have changed is there twice afterwards, under its name and as a sibling; what one has deleted goes to
     the trash. Nobody is asked as long as nothing is deleted.
     """
-    return _run(session, name, remote_url, policy, wanted, None)
 
 
-@agent.command(cls=Command)
-@named
-@syncing
-@pass_session
-def pull(session: Session, *, name: str, remote_url: str | None, policy: dict[str, Any], wanted: Wanted) -> int:
+@run_of("pull", pulls)
+def pull() -> None:
     """Bring what the remote has into an agent's database; what both have changed waits for push or sync.
 
     \b
     Examples:
       trueup agent pull helper --remote-url file:///srv/team.db
     """
-    return _run(session, name, remote_url, policy, wanted, pulls)
 
 
-@agent.command(cls=Command)
-@named
-@syncing
-@pass_session
-def push(session: Session, *, name: str, remote_url: str | None, policy: dict[str, Any], wanted: Wanted) -> int:
+@run_of("push", pushes)
+def push() -> None:
     """Bring what an agent has to the remote; what both have changed is settled on both sides.
 
     \b
     Examples:
       trueup agent push helper --remote-url file:///srv/team.db
     """
-    return _run(session, name, remote_url, policy, wanted, pushes)
 
 
 @agent.command(cls=Command)
@@ -184,7 +193,7 @@ def stats(session: Session, *, name: str, remote_url: str | None) -> int:
             session.show(
                 [
                     line(f"  last sync        {last}"),
-                    line(f"  pending changes  {found.pending_changes:,}"),
+                    line(f"  pending changes  {found.pending_changes:,} in {count(found.pending_rows, 'row')}"),
                     line(f"  total synced     {found.total_synced:,}"),
                     line(f"  sent             {size(found.sent_bytes)}"),
                     line(f"  received         {size(found.received_bytes)}"),
@@ -199,6 +208,7 @@ def stats(session: Session, *, name: str, remote_url: str | None) -> int:
             "agent_stats",
             last_sync=seconds,
             pending_changes=found.pending_changes,
+            pending_rows=found.pending_rows,
             total_synced=found.total_synced,
             sent_bytes=found.sent_bytes,
             received_bytes=found.received_bytes,

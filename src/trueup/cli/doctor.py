@@ -25,8 +25,8 @@ def doctor(session: Session, *, words: tuple[str, ...]) -> int:
       trueup doctor photos
       trueup doctor folder ~/a /mnt/a
 
-    Looks at the state, at each side, at free space and permissions, and says what to do about what is wrong. Writes
-    nothing. The exit code is 1 if anything is.
+    Looks at the state, at each side, at free space and permissions, at the server if there is one, and says what to do
+    about what is wrong. Writes nothing. The exit code is 1 if anything is.
     """
 
     async def work(runner: Runner) -> int:

@@ -53,6 +53,11 @@ class Reply:
         """Of the body, in bytes."""
         return len(self.body) if isinstance(self.body, bytes) else self.body.size
 
+    def close(self) -> None:
+        """Nobody wants more of it."""
+        if not isinstance(self.body, bytes):
+            self.body.close()
+
 
 def check(method: str, path: str) -> None:
     """Whether there is such a thing, before the body is read.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any, Final, TypeAlias, TypeVar, TypeVarTuple
 
 import anyio
@@ -60,7 +60,8 @@ class Replication:
         except _Gone:
             return
         else:
-            await self._send(await self._answer(database, asked), send)
+            with closing(await self._answer(database, asked)) as answer:
+                await self._send(answer, send)
             await self._thread(answers.tidy, database, asked)
 
     async def _understood(self, scope: Message, receive: Receive) -> tuple[Database, Asked]:
@@ -122,10 +123,9 @@ class Replication:
         if isinstance(answer.body, bytes):
             await send({"type": "http.response.body", "body": answer.body})
             return
-        with answer.body.source:
-            chunks: Iterator[bytes] = answer.body.chunks()
-            while chunk := await self._thread(next, chunks, b""):
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        chunks: Iterator[bytes | memoryview] = answer.body.chunks()
+        while chunk := await self._thread(next, chunks, b""):
+            await send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
 

@@ -20,7 +20,8 @@ import re
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -28,10 +29,10 @@ from typing import Final
 from trueup.replication import frames, hrana
 from trueup.replication.limits import Limits
 from trueup.replication.opening import beside, connected, is_empty, locked, look
-from trueup.replication.pages import Body, Files, messages, spooled
+from trueup.replication.pages import Body, Files, messages, messages_bytes
 from trueup.replication.refused import Refused, disk_faults, faults, replaced
 from trueup.replication.revisions import Revisions, State
-from trueup.replication.wire import PullRequest, header, parse_bitmap
+from trueup.replication.wire import PAGE_BYTES, PullRequest, header, parse_bitmap
 
 _DIGITS: Final = re.compile(r"[0-9]{1,15}")
 
@@ -59,6 +60,8 @@ class Database:
         self._mutex = threading.Lock()
         """Held by who uses the files and the records."""
         self._listeners: set[Callable[[], None]] = set()
+        self._answers: weakref.WeakSet[Body] = weakref.WeakSet()
+        """Those that are being sent: what they read must not change until they have it."""
         self._closed = False
         self._recorded = False
         self._settled = False
@@ -84,6 +87,7 @@ class Database:
             if self._closed:
                 return
             self._closed = True
+            self._take_answers()
             with self._stack, contextlib.suppress(Refused), disk_faults():  # what fails now is done when it is opened
                 self._settle()
         self._announce()
@@ -118,6 +122,17 @@ class Database:
                     self._record()
                 yield
 
+    def _take_answers(self) -> None:
+        """Before anything is written: the pages of answers that are still being sent."""
+        for answer in list(self._answers):
+            answer.take()
+        self._answers.clear()
+
+    def _body(self, parts: Iterator[bytes | memoryview], size: int) -> Body:
+        body = Body(parts, size, self._mutex, self._limits.memory_bytes)
+        self._answers.add(body)
+        return body
+
     # -- SQL goes in -----------------------------------------------------------------------------------------------
 
     def pipeline(self, body: bytes, *, if_revision: str | None = None) -> tuple[str, bytes]:
@@ -134,6 +149,7 @@ class Database:
         before = self._state
         try:
             with self._writing, self._held():
+                self._take_answers()
                 if not self._settled:
                     self._settle()
                 self._expect(if_revision)
@@ -156,12 +172,13 @@ class Database:
         with self._writing:
             if self._settled or self._closed:
                 return
-            with self._held():
-                pass  # now it is recorded: after the copy nobody could say what a page was before
+            with self._held():  # now it is recorded: after the copy nobody could say what a page was before
+                self._take_answers()
             # Pulls go on meanwhile: what is copied they read in the log, and what they read in the file is not copied.
             with disk_faults():
                 self._copy_log("PASSIVE")
             with self._held():
+                self._take_answers()
                 self._settle()
 
     def _expect(self, revision: str | None) -> None:
@@ -186,19 +203,23 @@ class Database:
         with self._held():
             known = self._number(request.client_revision)
             wanted = self._number(request.server_revision) or self._state.number
-            found: Iterable[tuple[int, bytes | memoryview]]
             if wanted == self._state.number:
                 if request.selector or request.query:
                     self._revisions.pin(self._state)
                 size = self._state.pages
                 pages = self._selected(request.selector, size, known)
-                found = self._files.read_all(pages)
+                found = messages(self._files.read_all(pages))
             else:
                 size = self._pinned(wanted)
                 pages = self._selected(request.selector, size, known)
-                found = ((page, self._as_of(page, wanted)) for page in pages)
+                found = messages((page, self._as_of(page, wanted)) for page in pages)
             revision = f"{self._state.epoch}.{wanted}"
-            return revision, spooled(_answer(header(revision, size), messages(found)), self._limits.memory_bytes)
+            head = header(revision, size)
+            body = self._body(_answer(head, found), len(head) + messages_bytes(pages))
+            if wanted != self._state.number:
+                body.take()  # while it can still be refused: of old pages some may be gone
+                body.check()
+            return revision, body
 
     def _number(self, revision: str) -> int:
         """Of a revision of this epoch; 0 for none.
@@ -245,8 +266,9 @@ class Database:
     def copy(self) -> tuple[str, Body]:
         """The whole database as a file that SQLite can open; its revision, and its bytes."""
         with self._held():
-            content = (content for _, content in self._files.read_all(range(self._state.pages)))
-            return self._state.revision, spooled(content, self._limits.memory_bytes)
+            pages = range(self._state.pages)
+            content = self._files.read_runs(pages)
+            return self._state.revision, self._body(content, len(pages) * PAGE_BYTES)
 
     # -- the records follow ----------------------------------------------------------------------------------------
 

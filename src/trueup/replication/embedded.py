@@ -139,7 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
         except Refused as refused:
             self._send(answers.refusal(refused))
             return
-        self._send(self._reply(asked))
+        with closing(self._reply(asked)) as reply:
+            self._send(reply)
         answers.tidy(self.server.database, asked)
 
     def _asked(self) -> Asked:
@@ -197,6 +198,5 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(reply.body, bytes):
             self.wfile.write(reply.body)
             return
-        with reply.body.source:
-            for chunk in reply.body.chunks():
-                self.wfile.write(chunk)
+        for chunk in reply.body.chunks():
+            self.wfile.write(chunk)

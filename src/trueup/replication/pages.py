@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Final
 
-from trueup.replication.refused import disk_faults
 from trueup.replication.wire import PAGE_BYTES, page_head
 
 _AT_ONCE: Final = 256
 """Pages that are read by one call of the system, where they lie side by side."""
+_TAKEN_BYTES: Final = 1 << 20
+"""Of what was taken, so much at once."""
 
 
 class Files:
@@ -61,12 +63,18 @@ class Files:
         return _read(self._main, page * PAGE_BYTES, 1) if at is None else _read(self.log, at, 1)
 
     def read_all(self, pages: Sequence[int]) -> Iterator[tuple[int, memoryview]]:
-        """Many, in order of their numbers, with few calls."""
-        for first, count in _runs(pages, self.in_log):
-            at = self.in_log.get(first)
-            raw = memoryview(_read(self._main, first * PAGE_BYTES, count) if at is None else _read(self.log, at, 1))
-            for n in range(count):
-                yield first + n, raw[n * PAGE_BYTES : (n + 1) * PAGE_BYTES]
+        """Many, in order of their numbers, with few calls; each call when it is wanted."""
+        left = iter(pages)
+        for raw in self.read_runs(pages):
+            for at in range(0, len(raw), PAGE_BYTES):
+                yield next(left), raw[at : at + PAGE_BYTES]
+
+    def read_runs(self, pages: Sequence[int]) -> Iterator[memoryview]:
+        """The same without their numbers, as they lie side by side."""
+        in_log = self.in_log
+        for first, count in _runs(pages, in_log):
+            at = in_log.get(first)
+            yield memoryview(_read(self._main, first * PAGE_BYTES, count) if at is None else _read(self.log, at, 1))
 
 
 def _runs(pages: Sequence[int], apart: Mapping[int, int]) -> Iterator[tuple[int, int]]:
@@ -93,37 +101,97 @@ def _read(descriptor: int, at: int, count: int) -> bytes:
     return raw
 
 
-@dataclass(frozen=True, slots=True)
 class Body:
-    """Bytes of an answer, in memory or spooled to a file; read once, then closed."""
+    """Bytes of an answer, read while they are sent: most answers are gone before anybody writes.
 
-    source: IO[bytes]
-    size: int
+    Who is about to write, or to close the files, first takes what is left (`take`).
 
-    def chunks(self, most: int = 1 << 20) -> Iterator[bytes]:
-        """All of it, in parts of at most so many bytes; closes it at the end."""
-        with self.source:
-            while chunk := self.source.read(most):
+    Args:
+        parts: What it consists of; each is read when it is wanted.
+        size: Of all of them together.
+        guard: Held while a part is read.
+        memory_bytes: What is left is kept in memory up to this size, and in a temporary file beyond it.
+    """
+
+    def __init__(
+        self, parts: Iterator[bytes | memoryview], size: int, guard: AbstractContextManager[object], memory_bytes: int
+    ) -> None:
+        self.size = size
+        self._parts = parts
+        self._guard = guard
+        self._memory_bytes = memory_bytes
+        self._taken: IO[bytes] | None = None
+        self._failed: OSError | None = None
+        self._closed = False
+
+    def chunks(self) -> Iterator[bytes | memoryview]:
+        """All of it, in parts; closes it at the end.
+
+        Raises:
+            OSError: If the disk fails, or had no room for what was left. The answer is cut off then.
+        """
+        with closing(self):
+            while chunk := self._next():
                 yield chunk
 
+    def check(self) -> None:
+        """Whether taking it went well.
 
-def spooled(parts: Iterable[bytes | memoryview], memory_bytes: int) -> Body:
-    """Take all parts now, so that they may change afterwards.
+        Raises:
+            OSError: If it did not.
+        """
+        if self._failed is not None:
+            raise self._failed
 
-    Raises:
-        Refused: If there is no room for them.
-    """
-    spool = SpooledTemporaryFile(max_size=memory_bytes)  # noqa: SIM115  # closed by who reads it
-    try:
-        with disk_faults():
-            for part in parts:
-                spool.write(part)
-            size = spool.tell()
-            spool.seek(0)
-    except BaseException:
-        spool.close()
-        raise
-    return Body(spool, size)
+    def _next(self) -> bytes | memoryview:
+        with self._guard:
+            self.check()
+            if self._taken is None:
+                return next(self._parts, b"")
+            return self._taken.read(_TAKEN_BYTES)
+
+    def take(self) -> None:
+        """Read what is left, so that the files may change. The caller holds the guard.
+
+        A fault of the disk is for who reads the answer; the caller goes on.
+
+        Raises:
+            Refused: If pages of an old revision are gone.
+        """
+        if self._closed or self._taken is not None or self._failed is not None:
+            return
+        taken = SpooledTemporaryFile(max_size=self._memory_bytes)  # noqa: SIM115  # closed by `close`
+        try:
+            for part in self._parts:
+                taken.write(part)
+            taken.seek(0)
+        except BaseException as error:
+            taken.close()
+            if not isinstance(error, OSError):
+                self._closed = True
+                raise
+            self._failed = error
+        else:
+            self._taken = taken
+
+    def close(self) -> None:
+        """Nothing more is wanted of it."""
+        with self._guard:
+            self._closed = True
+            self._parts = iter(())
+            if self._taken is not None:
+                self._taken.close()
+                self._taken = None
+
+
+def messages_bytes(pages: Sequence[int]) -> int:
+    """How many bytes `messages` makes of pages whose numbers are in order."""
+    total = first = 0
+    for bits in range(7, 36, 7):
+        beyond = bisect_left(pages, 1 << bits)
+        total += (beyond - first) * (len(page_head((1 << bits) - 1)) + PAGE_BYTES)
+        first = beyond
+    return total
 
 
 def messages(pages: Iterable[tuple[int, memoryview | bytes]]) -> Iterator[bytes]:
@@ -134,4 +202,5 @@ def messages(pages: Iterable[tuple[int, memoryview | bytes]]) -> Iterator[bytes]
         if len(parts) >= 2 * _AT_ONCE:
             yield b"".join(parts)
             parts.clear()
-    yield b"".join(parts)
+    if parts:
+        yield b"".join(parts)

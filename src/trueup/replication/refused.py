@@ -62,8 +62,8 @@ def faults(path: Path) -> Iterator[None]:
         if refused.status == 507:
             raise NoSpace(f"no room for {path}", attempt="make room, and try again") from cause
         if isinstance(cause, PermissionError):
-            raise AccessDenied(f"no permission for {path}", why=refused.what) from cause
-        raise StoreError(f"{path} cannot be used", why=refused.what) from cause
+            raise AccessDenied(f"no permission for {path}", why=refused.what, attempt=f"ls -l {path}") from cause
+        raise StoreError(f"{path} cannot be used", why=refused.what, attempt=f"ls -ld {path}") from cause
 
 
 @contextmanager

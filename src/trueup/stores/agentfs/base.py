@@ -91,11 +91,14 @@ class AgentStore(ABC):
 
     def listed(self) -> list[Row]:
         """All items, in key order. Blocks."""
+        return [found.row for found in self.found()]
+
+    def found(self) -> list[look.Found]:
+        """As `listed`, in the database's own terms."""
         with self.reading(now=True) as db:
             if db is None:
                 return []
-            now_s = self.opening.clock.now_ns() // 10**9
-            return [found.row for found in look.listing(db, self.beside, now_s=now_s)]
+            return look.listing(db, self.beside, now_s=self.opening.clock.now_ns() // 10**9)
 
     async def stat(self, key: Key) -> Entry | None:
         """As `trueup.protocols.Observe.stat`."""

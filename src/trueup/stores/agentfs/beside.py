@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from trueup.core.errors import NoSpace, NotFound, StoreError, Unavailable
+from trueup.core.errors import NotFound
 from trueup.core.model import Key, key_bytes, key_from_bytes
 from trueup.protocols import Discarded
+from trueup.stores.agentfs.faults import of_sqlite
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS kept (
@@ -55,10 +56,8 @@ class Beside:
             connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
             yield connection
             connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise translated(self.path, error) from error
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"{self.path} is damaged", why=str(error)) from error
+            raise of_sqlite(self.path, error) from error
         finally:
             if connection is not None:
                 connection.close()
@@ -115,15 +114,3 @@ class Beside:
                 db.executemany(
                     "INSERT OR REPLACE INTO digest VALUES (?, ?, ?)", [(ino, *pair) for ino, pair in found.items()]
                 )
-
-
-def translated(path: Path, error: sqlite3.OperationalError) -> StoreError:
-    """SQLite's error as ours."""
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return Unavailable(
-            f"{path} is in use", why="another program has it open", attempt="close it, then run this again"
-        )
-    if "full" in text:
-        return NoSpace(f"no room for {path}", why=text)
-    return StoreError(f"{path} could not be used", why=text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,27 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from trueup.core.errors import (
-    AccessDenied,
-    Corrupt,
-    NoSpace,
-    NotFound,
-    StoreError,
-    TimedOut,
-    Unavailable,
-)
+from trueup.core.errors import StoreError, TimedOut
+from trueup.stores.agentfs.faults import AGAIN, classified
 from trueup.stores.agentfs.worker import TOKEN
 
 HARD = 20
 """A call that takes so many times what one silence of the network may take is stopped."""
 PROGRAM = Path(__file__).with_name("worker.py")
-EXTRA = "the extra is missing: pip install 'trueup[agents]'"
-
-_STATUS = re.compile(r"status\D{0,3}(\d{3})")
-
-
-class Replaced(StoreError):
-    """The remote does not know the version that the mirror has: it is another database now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +32,13 @@ class Call:
     token: str | None
     seconds: float
     """The longest silence of the network."""
+    known_as: str = ""
+    """The remote in messages; empty: its URL."""
+
+    @property
+    def remote(self) -> str:
+        """What people know the remote as: a file that is served for a moment has another URL each time."""
+        return self.known_as or self.url
 
 
 def call(asked: Call) -> dict[str, Any]:
@@ -59,7 +51,9 @@ def call(asked: Call) -> dict[str, Any]:
         StoreError: What went wrong, in the words of `classified`.
     """
     if find_spec("turso") is None:
-        raise StoreError("agents cannot be synced", why=EXTRA)
+        raise StoreError(
+            "agents cannot be synced", why="pyturso is not installed", attempt="pip install 'trueup[agents]'"
+        )
     request = {"do": asked.do, "path": str(asked.path), "url": asked.url, "seconds": asked.seconds}
     environment = {name: value for name, value in os.environ.items() if name != TOKEN}
     if asked.token is not None:
@@ -75,7 +69,11 @@ def call(asked: Call) -> dict[str, Any]:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise TimedOut(f"{asked.url} took longer than {asked.seconds * HARD:g} s to {asked.do}") from error
+        raise TimedOut(
+            f"{asked.remote} took too long",
+            why=f"the sync engine was stopped after {asked.seconds * HARD:g} s of {asked.do}",
+            attempt=AGAIN,
+        ) from error
     return _answer(asked, done)
 
 
@@ -83,62 +81,14 @@ def _answer(asked: Call, done: subprocess.CompletedProcess[str]) -> dict[str, An
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         last = done.stderr.strip().splitlines()[-1:] or [""]
-        raise StoreError(f"the sync engine crashed ({name}) at {asked.do}", why=last[0][:300])
+        raise StoreError(f"the sync engine crashed ({name}) at {asked.do}", why=last[0][:300], attempt=AGAIN)
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError as error:
-        raise StoreError(f"the sync engine gave no answer to {asked.do}", why=done.stderr.strip()[-300:]) from error
+        raise StoreError(
+            f"the sync engine gave no answer to {asked.do}", why=done.stderr.strip()[-300:], attempt=AGAIN
+        ) from error
     if "error" in answer:
-        raise classified(asked.url, str(answer["error"]))
+        raise classified(asked.remote, str(answer["error"]))
     found: dict[str, Any] = answer["ok"]
     return found
-
-
-def classified(url: str, text: str) -> StoreError:
-    """The engine tells errors by text only; these texts were measured with pyturso 0.4.4."""
-    match = _STATUS.search(text)
-    if match is not None:
-        return by_status(url, int(match[1]), text)
-    for sign, error in _SIGNS.items():
-        if sign in text:
-            return error(f"{url}: {_MEANINGS[sign]}", why=text)
-    return StoreError(f"{url}: the sync engine failed", why=text)
-
-
-def by_status(url: str, status: int, text: str) -> StoreError:
-    """What a status of HTTP means."""
-    if status in (401, 403):
-        return AccessDenied(
-            f"{url} refuses the token", why=f"status {status}", attempt="set TURSO_DB_AUTH_TOKEN to one that it knows"
-        )
-    if status == 404:
-        return NotFound(f"{url} is not there", why="status 404")
-    if status == 409:
-        return Replaced(f"{url} was replaced by another database", why=_tail(text))
-    if status == 429 or status >= 500:
-        return Unavailable(f"{url} cannot serve now", why=f"status {status} {_tail(text)}".strip())
-    return StoreError(f"{url} refused", why=f"status {status} {_tail(text)}".strip())
-
-
-def _tail(text: str) -> str:
-    return text[-200:].strip()
-
-
-_MEANINGS = {
-    "timed out": "no answer in time",
-    "network error": "cannot be reached",
-    "http error": "broke off",
-    "unexpected end of protobuf message": "the answer was cut off",
-    "protobuf": "the answer makes no sense",
-    "Locking error": "the mirror is in use",
-    "No space left": "no room for the mirror",
-}
-_SIGNS: dict[str, type[StoreError]] = {
-    "timed out": TimedOut,
-    "network error": Unavailable,
-    "http error": Unavailable,
-    "unexpected end of protobuf message": Corrupt,
-    "protobuf": Corrupt,
-    "Locking error": Unavailable,
-    "No space left": NoSpace,
-}

@@ -14,8 +14,8 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
-from trueup.core.errors import Corrupt, PreconditionFailed, StoreError, TimedOut, Unavailable
-from trueup.stores.agentfs.engine import by_status
+from trueup.core.errors import Corrupt, PreconditionFailed, StoreError, Unavailable
+from trueup.stores.agentfs import faults
 from trueup.stores.agentfs.schema import Statement, Value
 
 _REFUSALS = ("constraint failed", "UNIQUE", "NOT NULL")
@@ -29,13 +29,16 @@ class Remote:
         base: Its URL.
         token: The bearer token, if there is one.
         seconds: The longest silence.
+        known_as: What messages call it; empty: its URL.
     """
 
-    def __init__(self, base: str, token: str | None, seconds: float) -> None:
+    def __init__(self, base: str, token: str | None, seconds: float, known_as: str = "") -> None:
         self.base = base.rstrip("/")
+        self._name = known_as or self.base
         self._token = token
         self._seconds = seconds
         self.sent_bytes = 0
+        self.received_bytes = 0
 
     def transactions(self, wanted: Sequence[Sequence[Statement]]) -> list[StoreError | None]:
         """Several transactions, one after the other, in one request.
@@ -56,7 +59,7 @@ class Remote:
             message = str(result.get("error", {}).get("message", ""))
             if "no such table" in message:
                 return None
-            raise StoreError(f"{self.base} refused", why=message)
+            raise StoreError(f"{self._name} refused", why=message, attempt=faults.AGAIN)
         rows = result["response"]["result"]["rows"]
         return None if not rows else rows[0][0].get("value")
 
@@ -69,22 +72,24 @@ class Remote:
         self.sent_bytes += len(body)
         try:
             with self._opener().open(request, timeout=self._seconds) as response:
-                answer = json.load(response)
+                raw = response.read()
+            self.received_bytes += len(raw)
+            answer = json.loads(raw)
             results: list[dict[str, Any]] = answer["results"]
         except urllib.error.HTTPError as error:
-            raise by_status(self.base, error.code, error.read(200).decode("utf-8", "replace")) from error
+            raise faults.by_status(self._name, error.code, error.read(200).decode("utf-8", "replace")) from error
         except TimeoutError as error:
-            raise TimedOut(f"{self.base}: no answer in time") from error
+            raise faults.timed_out(self._name, f"silent for {self._seconds:g} s") from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, TimeoutError):
-                raise TimedOut(f"{self.base}: no answer in time") from error
-            raise Unreached(f"{self.base}: cannot be reached", why=str(error.reason)) from error
+                raise faults.timed_out(self._name, f"silent for {self._seconds:g} s") from error
+            raise faults.unreached(self._name, faults.told(str(error.reason))) from error
         except (HTTPException, OSError) as error:
-            raise Unavailable(f"{self.base}: broke off", why=str(error)) from error
+            raise faults.broke_off(self._name, str(error)) from error
         except (ValueError, KeyError, TypeError) as error:
-            raise Corrupt(f"{self.base}: the answer was cut off or makes no sense", why=str(error)[:200]) from error
+            raise faults.cut_off(self._name, str(error)[:200]) from error
         if len(results) != len(requests):
-            raise Corrupt(f"{self.base}: the answer was cut off", why=f"{len(results)} of {len(requests)} results")
+            raise faults.cut_off(self._name, f"{len(results)} of {len(requests)} results")
         return results
 
     def _opener(self) -> urllib.request.OpenerDirector:
@@ -92,13 +97,9 @@ class Remote:
         return urllib.request.build_opener(urllib.request.ProxyHandler({}) if local else urllib.request.ProxyHandler())
 
 
-class Unreached(Unavailable):
-    """The request did not get there."""
-
-
 def ambiguous(error: StoreError) -> bool:
     """Whether a request that ended with this may have been carried out all the same."""
-    return isinstance(error, Unavailable | Corrupt) and not isinstance(error, Unreached)
+    return isinstance(error, Unavailable | Corrupt) and not isinstance(error, faults.Unreached)
 
 
 def _steps(statements: Sequence[Statement]) -> list[dict[str, Any]]:
@@ -145,5 +146,5 @@ def _failure(message: str) -> StoreError:
     if any(sign in message for sign in _REFUSALS):
         return PreconditionFailed("the remote was changed meanwhile", why=message)
     if "locked" in message or "busy" in message.lower():
-        return Unavailable("the remote is busy", why=message)
-    return StoreError("the remote refused a change", why=message)
+        return Unavailable("the remote is busy", why=message, attempt=faults.AGAIN)
+    return StoreError("the remote refused a change", why=message, attempt="run this again with -vv")

@@ -18,7 +18,8 @@ from trueup.core.model import Key
 from trueup.protocols import Effect, Opening, Written
 from trueup.stores.agentfs import changes, look
 from trueup.stores.agentfs.base import AgentStore
-from trueup.stores.agentfs.beside import Beside, translated
+from trueup.stores.agentfs.beside import Beside
+from trueup.stores.agentfs.faults import NEWER, of_sqlite
 from trueup.stores.agentfs.schema import is_begun
 
 WAIT_SECONDS = 5.0
@@ -114,9 +115,13 @@ class LocalAgent(AgentStore):
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise StoreError(f"{self.path} cannot be looked at", why=str(error)) from error
+            raise StoreError(
+                f"{self.path} cannot be looked at", why=error.strerror or "", attempt=f"ls -ld {self.path}"
+            ) from error
         if not stat.S_ISREG(found.st_mode):
-            raise StoreError(f"{self.path} is no file")
+            raise StoreError(
+                f"{self.path} is no file", why="a database is one", attempt="give the path of one, or an id"
+            )
         return found.st_size > 0
 
     @contextmanager
@@ -131,10 +136,8 @@ class LocalAgent(AgentStore):
                 self._disconnect(db)
         except sqlite3.IntegrityError as error:
             raise PreconditionFailed(f"{self.path} was changed meanwhile", why=str(error)) from error
-        except sqlite3.OperationalError as error:
-            raise translated(self.path, error) from error
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"{self.path} is no database that can be read here", why=str(error)) from error
+            raise of_sqlite(self.path, error) from error
 
     def _connect(self) -> sqlite3.Connection:
         name = os.path.realpath(self.path)
@@ -245,7 +248,11 @@ def refuse_replica(path: Path) -> None:
     except OSError:
         return
     if head.startswith(b"SQLite format 3\0") and max(head[18:20]) > 2:  # https://sqlite.org/fileformat.html, 1.3
-        raise StoreError(f"{path} was written by a newer engine", why=f"its format is {max(head[18:20])}, not 1 or 2")
+        raise StoreError(
+            f"{path} was written by a newer engine",
+            why=f"its format is {max(head[18:20])}, not 1 or 2",
+            attempt=NEWER,
+        )
 
 
 def open_here(path: Path) -> bool:

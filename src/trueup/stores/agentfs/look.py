@@ -122,6 +122,19 @@ class Found:
     """How many equal tool calls there are."""
 
     @property
+    def rows(self) -> int:
+        """How many rows of the database hold it: a name, its inode, and what that holds."""
+        match self.sort:
+            case Sort.FILE:
+                return 2 + (0 if self.inode is None else self.inode.chunks)
+            case Sort.LINK:
+                return 3
+            case Sort.DIRECTORY | Sort.OTHER:
+                return 2
+            case Sort.SAME | Sort.VALUE | Sort.CALL:
+                return 1
+
+    @property
     def token(self) -> Token:
         """Names the content and what it is."""
         return DIRECTORY_TOKEN if self.sort is Sort.DIRECTORY else token_of(self.digest)

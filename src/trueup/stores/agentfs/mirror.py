@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from trueup.core.errors import AccessDenied, NoSpace, NotFound, StoreError, TimedOut, Unavailable
-from trueup.stores.agentfs import engine
+from trueup.stores.agentfs import engine, faults
 from trueup.stores.agentfs.hrana import Remote
 from trueup.stores.agentfs.schema import is_begun
 
@@ -65,11 +65,12 @@ class Mirror:
             StoreError: If the remote cannot be reached, refuses, or answers nonsense; the copy is as it was.
         """
         with self._locked(fcntl.LOCK_EX), self.reach() as (url, token):
-            asked = engine.Call("pull", self.path, url, token, self._seconds)
+            asked = engine.Call("pull", self.path, url, token, self._seconds, self.location)
+            remote = Remote(url, token, self._seconds, self.location)
             try:
                 answer = engine.call(asked)
-                if self._is_another(url, token):
-                    raise engine.Replaced(f"{self.location} was replaced by another database")
+                if self._is_another(remote):
+                    raise faults.Replaced(f"{self.location} was replaced by another database", attempt=faults.AGAIN)
             except (Unavailable, AccessDenied, NotFound, NoSpace, TimedOut):
                 raise
             except StoreError:
@@ -77,9 +78,10 @@ class Mirror:
                     raise
                 self._discard()
                 answer = engine.call(asked)
+            known = self.traffic()
             self._note(
-                received_bytes=self.traffic().received_bytes + int(answer["network_received_bytes"]),
-                sent_bytes=self.traffic().sent_bytes + int(answer["network_sent_bytes"]),
+                received_bytes=known.received_bytes + int(answer["network_received_bytes"]) + remote.received_bytes,
+                sent_bytes=known.sent_bytes + int(answer["network_sent_bytes"]) + remote.sent_bytes,
                 revision=str(answer["revision"] or ""),
                 pulled_at=int(time.time()),
             )
@@ -88,10 +90,15 @@ class Mirror:
     def remote(self) -> Iterator[Remote]:
         """The remote, for changes."""
         with self.reach() as (url, token):
-            remote = Remote(url, token, self._seconds)
+            remote = Remote(url, token, self._seconds, self.location)
             yield remote
         with self._locked(fcntl.LOCK_EX):
-            self._note(sent_bytes=self.traffic().sent_bytes + remote.sent_bytes, pushed_at=int(time.time()))
+            known = self.traffic()
+            self._note(
+                sent_bytes=known.sent_bytes + remote.sent_bytes,
+                received_bytes=known.received_bytes + remote.received_bytes,
+                pushed_at=int(time.time()),
+            )
 
     @contextmanager
     def open(self) -> Iterator[sqlite3.Connection | None]:
@@ -106,7 +113,9 @@ class Mirror:
                 db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
                 yield db if is_begun(db, self.location) else None
             except sqlite3.DatabaseError as error:
-                raise StoreError(f"the mirror of {self.location} cannot be read", why=str(error)) from error
+                raise StoreError(
+                    f"the mirror of {self.location} cannot be read", why=str(error), attempt=f"rm -r {self._folder}"
+                ) from error
             finally:
                 db.close()
 
@@ -123,7 +132,7 @@ class Mirror:
         partial.write_text(json.dumps(noted))
         partial.replace(self._folder / "traffic.json")
 
-    def _is_another(self, url: str, token: str | None) -> bool:
+    def _is_another(self, remote: Remote) -> bool:
         """Whether the remote has another identity than its copy: some servers do not notice that they were replaced."""
         query = "SELECT value FROM fs_config WHERE key = 'trueup.root'"
         if not self.path.exists() or not self.path.stat().st_size:
@@ -135,7 +144,7 @@ class Mirror:
             row = None
         finally:
             db.close()
-        return Remote(url, token, self._seconds).value(query) != (None if row is None else row[0])
+        return remote.value(query) != (None if row is None else row[0])
 
     def _discard(self) -> None:
         for path in self._folder.glob("mirror.db*"):

@@ -73,7 +73,11 @@ def is_begun(db: sqlite3.Connection, where: str) -> bool:
     ours = {name for name in found if not name.startswith(("sqlite_", "turso_"))}
     if not ours & NAMES:
         if ours:
-            raise StoreError(f"{where} is no AgentFS", why=f"it holds the table {min(ours)}")
+            raise StoreError(
+                f"{where} is no AgentFS",
+                why=f"it holds the table {min(ours)}",
+                attempt="name another, or make one: trueup agent init ID",
+            )
         return False
     if missing := NAMES - ours:
         raise StoreError(
@@ -88,7 +92,11 @@ def is_begun(db: sqlite3.Connection, where: str) -> bool:
         )
     version = db.execute("SELECT value FROM fs_config WHERE key = 'schema_version'").fetchone()
     if version is not None and version[0] != VERSION:
-        raise StoreError(f"{where} has the tables of AgentFS {version[0]}", why=f"{VERSION} is what is understood here")
+        raise StoreError(
+            f"{where} has the tables of AgentFS {version[0]}",
+            why=f"{VERSION} is what is understood here",
+            attempt="pip install --upgrade 'trueup[agents]'",
+        )
     return True
 
 
