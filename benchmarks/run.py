@@ -1,7 +1,7 @@
 """Measure trueup against its peers: run.py [ROW...] [--quick] [--dir FOLDER] [--repeats N]; `make bench` runs all.
 
 Rows of folders are in `rows`, those of buckets (`s3-...`) in `bucket_rows`: these start a server of their own on
-loopback, and stop it; so do those of `model_rows`, `cache_rows` and `agent_rows`.
+loopback, and stop it; so do those of `model_rows`, `cache_rows`, `agent_rows` and `server_rows`.
 A full run of all rows takes about a quarter of an hour and writes RESULTS.md beside this file; `--record` writes single
 rows into it.
 """
@@ -23,6 +23,7 @@ import dataset_rows
 import model_rows
 import registry_rows
 import rows
+import server_rows
 from ground import Bench
 from machine import describe
 from table import page, replaced, section
@@ -35,6 +36,7 @@ ROWS = (
     | model_rows.ROWS
     | registry_rows.ROWS
     | agent_rows.ROWS
+    | server_rows.ROWS
 )
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

@@ -27,7 +27,7 @@ import trueup
 import trueup.stores
 from trueup.cli import root
 from trueup.cli.failures import BUG
-from trueup.cli.group import PROGRAM, Command, every_command
+from trueup.cli.group import PROGRAM, every_command
 from trueup.cli.topics import EXIT_CODES
 from trueup.config import reference as settings_reference
 from trueup.config.settings import KINDS
@@ -115,10 +115,7 @@ def help_of(path: Sequence[str], command: click.Command) -> str:
     context = click.Context(root, info_name=PROGRAM, terminal_width=WIDTH)
     found: click.Command = root
     for name in path:
-        if isinstance(found, click.Group):
-            below = found.get_command(context, name)
-        else:
-            below = found.worded().get(name) if isinstance(found, Command) else None
+        below = found.get_command(context, name) if isinstance(found, click.Group) else root.worded(path[0]).get(name)
         if below is None:
             raise LookupError(name)
         context, found = click.Context(below, info_name=name, parent=context, terminal_width=WIDTH), below

@@ -13,7 +13,7 @@ import pytest
 from _pytest.mark import ParameterSet
 from tests.cli.home import Home
 
-from trueup.cli import COMMANDS, root
+from trueup.cli import COMMANDS, FEW_COLLECTIONS, root
 from trueup.cli.common import Session
 from trueup.cli.failures import error_line, exit_code_of, leaves, understood
 from trueup.cli.group import every_command
@@ -47,6 +47,24 @@ def test_completing_a_command_loads_none() -> None:
         "assert [item.value for item in root.shell_complete(click.Context(root), 'st')] == ['status']"
     )
     assert not HEAVY & loaded
+
+
+def test_a_word_behind_sync_loads_its_own_command_and_for_models_no_engine() -> None:
+    loaded = modules_after(
+        "from trueup.cli import root\ntry:\n    root.main(['sync', '-v', 'models', '--help'])\nexcept SystemExit: pass"
+    )
+    assert "trueup.cli.models.syncing" in loaded
+    assert not {"trueup.cli.sync", "trueup.api.engine", "trueup.engine.run", "filelock"} & loaded
+
+
+def test_a_process_that_ends_looks_for_no_garbage() -> None:
+    loaded = "atexit.register(lambda: print(gc.get_freeze_count(), gc.get_threshold()[0]))"
+    code = f"import atexit, gc, sys; {loaded}; sys.argv = ['trueup', '--version']; from trueup.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    version, frozen, threshold = done.stdout.replace("trueup ", "").split()
+    assert version
+    assert int(frozen) > 1000
+    assert int(threshold) == FEW_COLLECTIONS
 
 
 def test_help_lists_every_command(home: Home) -> None:

@@ -1,10 +1,12 @@
 """Recorded against real: what is made of what any number of sides show."""
 
+import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
-from trueup.core.audit import Judged, Method, audit, judge, planned
+from trueup.core.audit import Judged, Method, audit, decide, judge, planned
 from trueup.core.model import (
     LOCAL,
     REMOTE,
@@ -90,6 +92,28 @@ def test_what_agrees_is_counted_and_the_rest_is_listed_in_order() -> None:
     assert agreed == 1
     assert [item.key for item in items] == ["\U00010000", "\udcff"], "by bytes"
     assert len({step.id for item in items for step in item.steps}) == 4
+
+
+def test_one_record_on_all_sides_agrees_and_is_not_read() -> None:
+    def read(_: Side, __: Entry | Recorded) -> object:
+        raise AssertionError("it was read")
+
+    seen: Seen = {side: recorded("one") for side in SIDES}
+    assert decide(Key("k"), seen, replace(method(), identity=read)).reason == "agree"
+
+
+def test_what_need_not_be_read_is_decided_as_if_it_were() -> None:
+    anything: list[Shown] = [None, recorded("one"), recorded("two"), held("one"), held("two"), Unknown("hung")]
+    for shown in itertools.product(anything, [*anything, Damaged("cut", Token("t"))], anything):
+        if not any(shown):
+            continue
+        seen = dict(zip(SIDES, shown, strict=True))
+        assert decide(Key("k"), seen, method()) == decide(Key("k"), seen, reading_all(seen)), seen
+
+
+def reading_all(seen: Seen) -> Method:
+    told = {side: identity(side, one) for side, one in seen.items() if isinstance(one, Entry | Recorded)}
+    return replace(method(), contents=lambda _: told)
 
 
 def test_content_comes_before_its_record_which_waits_for_it() -> None:

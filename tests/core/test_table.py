@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trueup.core.model import Side
-from trueup.core.table import UNKNOWN_RULE, Act, Rule, Table, Verb, word, words
+from trueup.core.table import UNKNOWN_RULE, Act, Rule, Sign, Table, Verb, word, words
 
 MANIFEST, LOCAL, REMOTE = Side("manifest"), Side("local"), Side("remote")
 
@@ -17,13 +17,12 @@ def test_equal_contents_share_a_letter_in_order_of_appearance() -> None:
 
 
 def test_damage_shows_where_something_is_and_unknown_everywhere() -> None:
-    assert word(["x", "x", None], damaged=[False, True, True]) == "ax-"
-    assert word([None, "x"], unknown=[True]) == "?a"
-    assert word(["x", "x"], damaged=[True], unknown=[True]) == "?a"
+    assert word(["x", Sign.DAMAGED, None]) == "ax-"
+    assert word([Sign.UNKNOWN, "x"]) == "?a"
 
 
 def test_a_damaged_side_lends_its_letter_to_nobody() -> None:
-    assert word(["x", "y", "y"], damaged=[True]) == "xaa"
+    assert word([Sign.DAMAGED, "y", "y"]) == "xaa"
 
 
 def test_words_over_three_sides_are_complete() -> None:
@@ -33,9 +32,7 @@ def test_words_over_three_sides_are_complete() -> None:
 
 
 def test_words_with_damage_are_complete() -> None:
-    expected = {
-        word(contents, damaged=[False, damaged]) for contents in _products(2, [None, 1, 2]) for damaged in (False, True)
-    }
+    expected = {word([one, other]) for one in (None, 1, 2) for other in (None, 1, 2, Sign.DAMAGED)}
     assert set(words(2, damageable=[1])) == expected - {"--"}
 
 

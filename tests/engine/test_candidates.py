@@ -292,7 +292,7 @@ async def test_a_selection_takes_its_after_steps_along_and_nothing_more(pair: Pa
         pair.write(pair.local, name, name)
     after = After()
     job = await job_of(pair, None, after=after.plan, act=after.act, select=lambda item: item.key == "a")
-    plan = selected(await look(job), job)
+    plan = selected(await look(job), job.select)
     assert changed(plan) == ["a", ".trueup/each/a", ".trueup/all"]
     assert len(plan.items[-1].steps[0].needs) == 1
     await run(job, confirm=agree)

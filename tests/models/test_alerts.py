@@ -13,9 +13,9 @@ from tests.models.home import Models
 from tests.models.server import Reply
 
 from trueup.api.alerts import notices
-from trueup.config.load import Alert
+from trueup.config.hidden import Delivery
 from trueup.config.secret import Place
-from trueup.config.values import Delivery
+from trueup.config.sections import Alert
 from trueup.core.model import Record
 from trueup.stores.catalogue.library import Model
 

@@ -219,7 +219,7 @@ def test_without_the_package_nobody_is_asked_and_nothing_is_lost(
     def absent(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(curated, "version", absent)
+    monkeypatch.setattr("importlib.metadata.version", absent)
     models.configure(ENRICH)
     models.has("openai", "/v1")
     assert "pip install 'trueup[enrich]'" in models("sync", "models", code=78).stderr

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from trueup.stores.http.entries import entry
-from trueup.stores.http.spec import Malformed, known, openai_shaped, parse
+from trueup.stores.http.spec import Malformed, Provider, known, openai_shaped, parse
 
 PRICES: dict[str, tuple[dict[str, Any], float]] = {
     "xai": ({"id": "grok-4", "prompt_text_token_price": 30000}, 3.0),
@@ -95,6 +96,12 @@ def test_every_provider_of_the_catalogue_is_described() -> None:
         assert set(provider.volatile) >= ({"created"} if provider.name in ("vllm", "llamacpp", "lmstudio") else set())
 
 
+@pytest.mark.parametrize("provider", known().values(), ids=known())
+def test_every_expression_of_a_description_is_one(provider: Provider) -> None:
+    for expression in [rule.match for rule in provider.rules] + [family.match for family in provider.families]:
+        assert re.compile(expression).search("?") is None, "it would match anything"
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
@@ -109,7 +116,6 @@ def test_every_provider_of_the_catalogue_is_described() -> None:
         ({"fields": {"x": {"path": "y", "unit": "yen"}}}, "unknown unit yen"),
         ({"fields": {"x": "y"}}, "is no table"),
         ({"fields": {"x": {}}}, "fields.x"),
-        ({"rules": [{"match": "(", "facts": {}}]}, "no regular expression"),
         ({"paging": {"size": True, "size_param": "a", "cursor": "b", "cursor_param": "c"}}, "size must be int"),
     ],
 )

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
 import pytest
 from tests.web.server import Client, Served, Site
 
+from trueup.config import Config, load
+from trueup.engine.ambient import Ambient
+from trueup.testing.clock import LogicalClock
+from trueup.web.service import Options, Service
+
 MOST_SITES = 60
 """Tests of one module."""
+START_NS = int(datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp()) * 10**9
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +64,26 @@ def fresh(tmp_path: Path) -> Iterator[Served]:
 def client(served: Served) -> Client:
     """A client that may do everything."""
     return served.client()
+
+
+# -- the parts of a server, in this process ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock() -> LogicalClock:
+    return LogicalClock(START_NS)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """One target."""
+    served = serving(tmp_path, 1)
+    return load(served.path, env=served.environment)
+
+
+@pytest.fixture
+async def service(config: Config, clock: LogicalClock) -> AsyncIterator[Service]:
+    """The server's parts in this process, on a fake clock."""
+    service = Service(config, Options(), Ambient(clock=clock), keeps_time=False)
+    async with service.running():
+        yield service

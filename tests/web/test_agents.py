@@ -7,6 +7,8 @@ from pathlib import Path
 from tests.replication.clients import Remote, ask, replica, rows, write
 from tests.web.server import Served
 
+from trueup.web.access import TRIES, WINDOW_SECONDS
+
 
 def remote(served: Served, token: str) -> Remote:
     return Remote(f"{served.address}/agents/notes", token)
@@ -30,6 +32,22 @@ def test_a_token_without_the_scope_opens_nothing(served: Served) -> None:
         assert ask(remote(served, token), "POST", "/v2/pipeline", body).status == 401
     known = ask(remote(served, served.token("sync")), "POST", "/v2/pipeline", body)
     assert (known.status, known.json["code"]) == (404, "NO_DATABASE"), "it is heard, and there is none yet"
+
+
+def test_wrong_tokens_are_counted_together_with_those_of_rest(fresh: Served) -> None:
+    fresh.start()
+    body = b'{"requests": []}'
+    reader = remote(fresh, fresh.token("read"))
+    for _ in range(TRIES):
+        assert ask(reader, "POST", "/v2/pipeline", body).status == 401, "a right one is no guess"
+    for _ in range(TRIES - 1):
+        assert ask(remote(fresh, "tu_wrong"), "POST", "/v2/pipeline", body).status == 401
+    assert fresh.bare({"authorization": "Bearer tu_wrong"}).get("/api/v1/targets").status_code == 401
+    answer = ask(remote(fresh, "tu_wrong"), "POST", "/v2/pipeline", body)
+    assert (answer.status, answer.json["code"]) == (429, "TU-LIMIT")
+    assert 0 < int(answer.headers["retry-after"]) <= WINDOW_SECONDS + 1
+    known = ask(remote(fresh, fresh.own_token), "POST", "/v2/pipeline", body)
+    assert known.status == 404, "who guesses locks nobody out"
 
 
 def test_the_cookie_of_a_page_opens_no_database(served: Served) -> None:

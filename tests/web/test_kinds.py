@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,23 +175,3 @@ def test_a_cache_is_planned_and_emptied_as_it_was_approved(robots: Client) -> No
 def test_models_without_a_provider(robots: Client) -> None:
     run = robots.run("/targets/models/sync", {"providers": ["nobody"]})
     assert (run["state"], run["error"]["code"]) == ("failed", "TU-USAGE")
-
-
-def test_fifty_listeners_miss_nothing(robots: Client) -> None:
-    """As many as a team has browsers open: each hears every event, in order."""
-    run = robots.run("/targets/robots/plans")
-    wanted = list(robots.events(run["id"])) if run["ended"] else []
-    if not wanted:
-        robots.ask("POST", f"/runs/{run['id']}/cancel", code=202)
-        wanted = list(robots.events(run["id"]))
-    heard: list[Any] = []
-
-    def listen() -> None:
-        heard.append(list(robots.events(run["id"])))
-
-    threads = [threading.Thread(target=listen) for _ in range(50)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert heard == [wanted] * 50

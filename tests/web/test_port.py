@@ -1,4 +1,4 @@
-"""`trueup sync policies|envs|all --port N`: shown and asked here, carried out by the server."""
+"""`trueup sync ... --port N`: shown and asked here, carried out by the server."""
 
 from __future__ import annotations
 
@@ -63,3 +63,48 @@ def test_a_server_that_is_not_there(robots: Served) -> None:
 def test_settings_that_the_server_would_not_hear_of(robots: Served) -> None:
     port = str(robots.port)
     assert "the server has its own" in trueup(robots, "sync", "policies", "--adopt", "--port", port, code=64)
+
+
+# -- any configured target -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folders(fresh: Served) -> Served:
+    """A server over one pair of folders."""
+    return fresh.start()
+
+
+def test_a_configured_target_is_synced_by_the_server(folders: Served) -> None:
+    site = next(folders.sites)
+    port = ("--port", str(folders.port))
+    site.fill(a="1", b="2")
+    assert "> 2 up 2 B" in trueup(folders, "sync", site.name, "--dry-run", *port, code=0)
+    assert site.arrived == {}
+    assert f"next: trueup sync {site} --port {folders.port}" in trueup(folders, "sync", "--dry-run", *port, code=0)
+    assert "--yes" in trueup(folders, "sync", site.name, *port, code=64)
+    trueup(folders, "sync", site.name, "--select", "b", "--yes", *port, code=0)
+    assert site.arrived == {"b": "2"}
+    trueup(folders, "sync", "--yes", *port, code=0)
+    assert site.arrived == {"a": "1", "b": "2"}
+    runs = folders.client().ask("GET", "/history")["runs"]
+    assert [run["command"] for run in runs] == [f"server: apply by this machine {folders.port}"] * 2
+    trueup(folders, "sync", site.name, *port, code=0)
+
+
+def test_a_guard_of_the_server_refuses_and_is_passed_by_name(folders: Served) -> None:
+    site = next(folders.sites)
+    site.fill(**{f"f{n}": "x" for n in range(40)})
+    port = ("--yes", "--port", str(folders.port))
+    trueup(folders, "sync", site.name, *port, code=0)
+    for path in site.local.glob("f*"):
+        path.unlink()
+    assert "--allow emptied" in trueup(folders, "sync", site.name, *port, code=5)
+    assert len(site.arrived) == 40
+    trueup(folders, "sync", site.name, "--allow", "emptied", "--allow", "max-delete", *port, code=0)
+    assert site.arrived == {}
+
+
+def test_what_the_server_would_not_know(folders: Served) -> None:
+    port = ("--port", str(folders.port))
+    assert "the server has its own" in trueup(folders, "sync", "site0", "--deletes", "report", *port, code=64)
+    assert "the server knows those" in trueup(folders, "sync", "folder", "a", "b", *port, code=64)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import pytest
 from tests.web.server import Served, Site
 
 from trueup.engine.served import Stage
+from trueup.web.service import Options
+from trueup.web.serving import bind
 
 SLOW = """
 import time
@@ -154,6 +158,10 @@ def test_a_target_has_one_run_at_a_time(slow: Served, one: Site) -> None:
     slow.start()
     run = begin_slowly(slow, one)
     problem = slow.client().ask("POST", "/targets/site0/plans", code=409, json={})
+    assert (problem["who"], problem["detail"]) == (
+        f"this machine {slow.port}",
+        f"this machine {slow.port} began it: sync",
+    )
     assert (problem["code"], problem["run"]) == ("TU-BUSY", run)
     (slow.path / "go").touch()
     slow.client().until(run)
@@ -170,6 +178,7 @@ def test_a_run_of_the_command_line_holds_the_target_too(slow: Served, one: Site)
             reached.wait(0.01)
         failed = slow.client().run("/targets/site0/sync")
         assert (failed["state"], failed["error"]["code"]) == ("failed", "TU-LOCKED")
+        assert json.loads(failed["error"]["detail"])["pid"] == process.pid, "by whom"
         (slow.path / "go").touch()
         assert process.wait(60) == 0
 
@@ -221,3 +230,10 @@ def test_every_state_is_the_specifications(fresh: Served) -> None:
     fresh.start().stop()
     with sqlite3.connect(fresh.state / "state.db") as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+
+
+def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
+    with closing(bind(Options(port=0))) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0

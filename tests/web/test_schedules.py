@@ -7,20 +7,18 @@ import hmac
 import json
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from anyio import to_thread
-from tests.web.conftest import serving
 from tests.web.server import Served, Site
 
-from trueup.config import Config, load
-from trueup.config.load import Notify
+from trueup.config import load
+from trueup.config.sections import Notify
 from trueup.config.trust import trust
 from trueup.engine.ambient import Ambient
 from trueup.engine.schedules import Schedule, Schedules
@@ -28,32 +26,11 @@ from trueup.engine.served import ServedRun, Stage
 from trueup.engine.state import State
 from trueup.testing.clock import LogicalClock
 from trueup.web.scheduler import Scheduler
-from trueup.web.service import Options, Service
+from trueup.web.service import Service
 from trueup.web.targets import Named
 from trueup.web.telling import Teller
 
 DAY_SECONDS = 24 * 3600
-START_NS = int(datetime(2026, 1, 1, 12, tzinfo=UTC).timestamp()) * 10**9
-
-
-@pytest.fixture
-def clock() -> LogicalClock:
-    return LogicalClock(START_NS)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    """One target."""
-    served = serving(tmp_path, 1)
-    return load(served.path, env=served.environment)
-
-
-@pytest.fixture
-async def service(config: Config, clock: LogicalClock) -> AsyncIterator[Service]:
-    """The server's parts in this process, on a fake clock."""
-    service = Service(config, Options(), Ambient(clock=clock), keeps_time=False)
-    async with service.running():
-        yield service
 
 
 def scheduler(service: Service) -> Scheduler:

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from trueup.api.engine import Engine, Select, yes
-from trueup.api.trash import Pruned, TrashItem
-from trueup.engine.doctor import Diagnosis
-from trueup.engine.job import Progress
-from trueup.engine.journal import RunRecord, RunSummary
-from trueup.engine.run import Confirm
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trueup.api.engine import Engine, Select, yes
+    from trueup.api.trash import Pruned, TrashItem
+    from trueup.engine.doctor import Diagnosis
+    from trueup.engine.job import Progress
+    from trueup.engine.journal import RunRecord, RunSummary
+    from trueup.engine.run import Confirm
+
+_HOMES = {
+    "Confirm": "trueup.engine.run",
+    "Diagnosis": "trueup.engine.doctor",
+    "Engine": "trueup.api.engine",
+    "Progress": "trueup.engine.job",
+    "Pruned": "trueup.api.trash",
+    "RunRecord": "trueup.engine.journal",
+    "RunSummary": "trueup.engine.journal",
+    "Select": "trueup.api.engine",
+    "TrashItem": "trueup.api.trash",
+    "yes": "trueup.api.engine",
+}
 
 __all__ = [
     "Confirm",
@@ -21,3 +37,12 @@ __all__ = [
     "TrashItem",
     "yes",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load public names on first use: parts of the API that need no engine load none."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'trueup.api' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -15,8 +15,8 @@ from typing import Any
 
 import anyio
 
-from trueup.config.load import Alert
-from trueup.config.values import Delivery
+from trueup.config.hidden import Delivery
+from trueup.config.sections import Alert
 from trueup.core.errors import ConfigError, StoreError, TrueupError
 from trueup.engine.ambient import Ambient
 from trueup.stores.catalogue.library import Library, Logged, Model

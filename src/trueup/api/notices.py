@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trueup.api.alerts import deliver
-from trueup.config.load import Notify
+from trueup.config.sections import Notify
 from trueup.engine.ambient import Ambient
 
 FORMAT = "trueup.notice"

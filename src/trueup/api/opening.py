@@ -78,7 +78,7 @@ def open_job(
 
         return open_dataset(spec, opening, state, ambient)
     if isinstance(spec, Models):
-        from trueup.api.catalogues import open_models
+        from trueup.api.listed import open_models
 
         return open_models(spec, opening, state, ambient)
     from trueup.api.registries import open_registry  # stores that folders need not load

@@ -13,12 +13,13 @@ import click
 
 from trueup.api import agent_files as files
 from trueup.api.agents import Rounds, Select, location, needless, pulls, pushes, sync
+from trueup.cli.answers import finish
+from trueup.cli.choices import word_option
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command, Group
-from trueup.cli.plan import finish
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.sync import Asked, Wanted, conclude, present_refused, rehearse
-from trueup.cli.targets import Chosen, allow_option, select_option, word_option, yes_option
+from trueup.cli.targets import Chosen, allow_option, select_option, yes_option
 from trueup.core.check import Guard
 from trueup.core.errors import PlanRefused, UsageError
 from trueup.core.report import EXIT_OK, combine

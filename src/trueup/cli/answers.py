@@ -1,8 +1,9 @@
-"""Results of commands that need no engine, in the form that is asked for."""
+"""Results, in the form that is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from trueup.cli.common import Output, Session
 from trueup.render.text import Line
@@ -26,3 +27,13 @@ def respond(session: Session, name: str, lines: Iterable[Line], **fields: object
             session.answer(dump(document(name, **fields)))
         case Output.JSONL:
             session.answer(event(name, **fields))
+
+
+def finish(session: Session, name: str, /, **fields: Any) -> None:
+    """Write the one document of ``--json``; the last event of ``--output jsonl``."""
+    from trueup.render.documents import document, dump, event
+
+    if session.output is Output.JSON:
+        session.answer(dump(document(name, **fields)))
+    elif session.output is Output.JSONL:
+        session.answer(event("end", exit_code=fields["exit_code"]))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from trueup.cli.answers import finish
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command
-from trueup.cli.plan import finish, read_plan
+from trueup.cli.plan import read_plan
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.sync import Asked, Wanted, conclude, present_refused
 from trueup.cli.targets import AD_HOC, DATASET, allow_option, select_option, yes_option

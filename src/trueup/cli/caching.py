@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trueup.cli.answers import finish
+from trueup.cli.choices import word_option
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command
-from trueup.cli.plan import finish
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.sync import Asked, conclude, present_plan
-from trueup.cli.targets import word_option, yes_option
+from trueup.cli.targets import yes_option
 from trueup.core.errors import UsageError
 from trueup.core.plan import Plan
 from trueup.core.report import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, plan_exit_code

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
+from trueup.cli.answers import finish
 from trueup.cli.common import Session, pass_session
 from trueup.cli.diff import painted, version
 from trueup.cli.group import Command, Group
-from trueup.cli.plan import finish
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.sync import Asked, conclude, present_refused
 from trueup.cli.targets import (

@@ -10,9 +10,9 @@ import anyio
 import click
 
 from trueup.api.datasets import Synced, actors, done, needless, planned, refuse_unknown
+from trueup.cli.answers import finish
 from trueup.cli.common import Output, Session, pass_session
 from trueup.cli.group import Command
-from trueup.cli.plan import finish
 from trueup.cli.running import Runner, changes_question, run_engine
 from trueup.cli.sync import Asked, Wanted, conclude, present_plan, present_refused
 from trueup.cli.targets import allow_option, dataset_words, yes_option

@@ -8,9 +8,10 @@ from difflib import get_close_matches, unified_diff
 
 import click
 
+from trueup.cli.answers import finish
 from trueup.cli.common import Output, Session, pass_session
 from trueup.cli.group import Command
-from trueup.cli.plan import exit_code_option, finish
+from trueup.cli.plan import exit_code_option
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.targets import Chosen, Overrides, choose, folders_of, no_more, policy_options
 from trueup.core.errors import NotFound, UsageError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse
@@ -17,12 +17,14 @@ from trueup.api import Confirm
 from trueup.core import codec, errors
 from trueup.core.check import Guard, Refusal
 from trueup.core.errors import PlanRefused, StalePlan, StoreError, TrueupError, UsageError
-from trueup.core.plan import Plan
+from trueup.core.plan import Item, Plan
 from trueup.core.report import Ending, Outcome, Report
+from trueup.engine.listening import FOLDER, HOST
+from trueup.engine.run import selected
 
-FOLDER = "serve"
-"""Where a server leaves its address and a token, in the state directory: a file for each port."""
-HOST = "127.0.0.1"
+Select = Callable[[Item], bool] | None
+"""Which changes are wanted; None: all."""
+
 TIMEOUT_SECONDS = 60.0
 """Without a sign of life; a stream that is silent says that it lives every 15 seconds."""
 
@@ -59,24 +61,34 @@ class Distant:
                 attempt=f"trueup serve --port {self.port}, or the same command without --port",
             ) from error
 
-    async def plan(self) -> Plan:
-        """What would be done."""
-        return (await self._planned())[1]
+    async def plan(self, select: Select = None) -> Plan:
+        """What would be done, of the changes that `select` wants."""
+        return selected((await self._planned())[1], select)
 
-    async def run(self, *, confirm: Confirm, allow: Iterable[Guard] = ()) -> Report:
+    async def run(self, *, confirm: Confirm, allow: Iterable[Guard] = (), select: Select = None) -> Report:
         """Plan there, confirm here, apply there.
+
+        Args:
+            confirm: Is shown the plan; False ends the run with nothing done.
+            allow: Guards that let this one run pass.
+            select: Which changes are wanted; None: all.
 
         Raises:
             PlanRefused: If a guard stops the plan.
             StalePlan: If something has changed since the plan was made.
             TrueupError: Whatever else the server says.
         """
-        name, plan = await self._planned()
+        name, whole = await self._planned()
+        plan = selected(whole, select)
         if not plan.changes:
             return Report(plan, Ending.IN_SYNC)
         if not await confirm(plan):
             return Report(plan, Ending.DECLINED)
-        body = {"digest": codec.digest(plan), "allow": [guard.value for guard in allow]}
+        body: dict[str, Any] = {"digest": codec.digest(whole), "allow": [guard.value for guard in allow]}
+        if select is not None:
+            wanted = {item.key for item in plan.changes}
+            places = [n for n, item in enumerate(whole.items) if item.is_change and item.key in wanted]
+            body["selection"] = {"base": "none", "exceptions": places}
         try:
             run = await self._ask("POST", f"/plans/{name}/apply", body)
         except PlanRefused as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
+from trueup.cli.answers import finish
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command
-from trueup.cli.plan import finish
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.targets import choose, no_more
 from trueup.core.report import EXIT_FAILED, EXIT_OK
@@ -25,8 +25,8 @@ def doctor(session: Session, *, words: tuple[str, ...]) -> int:
       trueup doctor photos
       trueup doctor folder ~/a /mnt/a
 
-    Looks at the state, at each side, at free space and permissions, and says what to do about what is wrong. Writes
-    nothing. The exit code is 1 if anything is.
+    Looks at the state, at each side, at free space and permissions, at the server if there is one, and says what to do
+    about what is wrong. Writes nothing. The exit code is 1 if anything is.
     """
 
     async def work(runner: Runner) -> int:

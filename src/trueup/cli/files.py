@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import click
 
 from trueup.api.files import Wish, find
+from trueup.cli.answers import finish
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command
-from trueup.cli.plan import finish
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.sync import Wanted, carry_out, rehearse
 from trueup.cli.targets import Chosen, Overrides, allow_option, policy_options, select_option, yes_option

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 import click
@@ -34,6 +35,9 @@ class Listed(NamedTuple):
     """``module:attribute``, below `trueup.cli`."""
     heading: str
     summary: str
+    words: Mapping[str, str] = MappingProxyType({})
+    """Homes of commands of their own that a word behind it stands for, as in ``trueup sync policies``; no target can be
+    called so."""
 
 
 class Command(click.Command):
@@ -42,10 +46,6 @@ class Command(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += common_options(exposed=False, taken={name for param in self.params for name in param.opts})
-
-    def worded(self) -> Mapping[str, click.Command]:
-        """Commands that a first word stands for, as in ``trueup sync policies``."""
-        return {}
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The command's own options, and where the common ones are explained."""
@@ -106,6 +106,22 @@ class Root(Group):
         if cmd_name not in self.listed:
             return None
         return command_at(self.listed[cmd_name].home)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As `Group`; where a word behind is a command of its own, only that one is loaded."""
+        name, *rest = args
+        words = self.listed[name].words if name in self.listed else {}
+        word = next((word for word in rest if not word.startswith("-")), "")
+        if word not in words:
+            return super().resolve_command(ctx, args)
+        rest.remove(word)
+        return f"{name} {word}", command_at(words[word]), rest
+
+    def worded(self, name: str) -> Mapping[str, click.Command]:
+        """Load the commands that a word behind a command stands for."""
+        return {word: command_at(home) for word, home in self.listed[name].words.items()}
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands before the options: they are what a person looks for."""
@@ -207,6 +223,6 @@ def every_command(
             found = command.get_command(context, name)
             if found is not None:
                 yield from every_command(found, (*path, name))
-    elif isinstance(command, Command):
-        for word, found in command.worded().items():
-            yield from every_command(found, (*path, word))
+            if isinstance(command, Root):
+                for word, own in command.worded(name).items():
+                    yield from every_command(own, (*path, name, word))

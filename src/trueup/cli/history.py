@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from trueup.cli.answers import finish
 from trueup.cli.apply import words_for
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command, Group
-from trueup.cli.plan import finish
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.sync import Asked, conclude, present_plan, present_refused
 from trueup.cli.targets import allow_option, choose, no_more, yes_option

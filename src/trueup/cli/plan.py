@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from trueup.cli.answers import finish
 from trueup.cli.common import Output, Session, pass_session
 from trueup.cli.group import Command
 from trueup.cli.running import Runner, run_engine
@@ -29,7 +29,7 @@ from trueup.core.errors import TrueupError, UsageError
 from trueup.core.model import LOCAL
 from trueup.core.plan import Plan
 from trueup.core.report import EXIT_FAILED, EXIT_OK, combine, plan_exit_code
-from trueup.render.documents import document, dump, refusal_fields, summary_fields
+from trueup.render.documents import dump, refusal_fields, summary_fields
 from trueup.render.names import printable, quote
 from trueup.render.plans import plan_lines, status_lines, verdict
 from trueup.targets.datasets import Datasets
@@ -88,8 +88,6 @@ def verify(session: Session, *, names: tuple[str, ...], overrides: Overrides) ->
 def _survey(
     session: Session, names: tuple[str, ...], overrides: Overrides, *, exit_code: bool, by_content: bool
 ) -> int:
-    from trueup.api.datasets import refuse_unknown
-
     async def work(runner: Runner) -> int:
         chosen = choose_all(runner, names, overrides)
         entries: list[dict[str, Any]] = []
@@ -100,6 +98,8 @@ def _survey(
             try:
                 plan = await runner.engine.plan(target.spec, verify=by_content, glance=not by_content)
                 if isinstance(target.spec, Datasets):
+                    from trueup.api.datasets import refuse_unknown  # manifests, which folders need not load
+
                     await refuse_unknown(target.spec, plan)
             except* TrueupError:
                 runner.display.close()
@@ -131,16 +131,6 @@ def _counted(plan: Plan) -> Plan:
     """Where versions count for nothing, what agrees is not counted on the way: it is what the plan does not list."""
     listed = sum(item.side(LOCAL) is not None for item in plan.items)
     return replace(plan, agreed=plan.agreed or max(0, plan.observed[LOCAL].items - listed))
-
-
-def finish(session: Session, name: str, /, **fields: Any) -> None:
-    """Write the one document of ``--json``; the last event of ``--output jsonl``."""
-    from trueup.render.documents import event
-
-    if session.output is Output.JSON:
-        session.answer(dump(document(name, **fields)))
-    elif session.output is Output.JSONL:
-        session.answer(event("end", exit_code=fields["exit_code"]))
 
 
 @click.command(cls=Command)
@@ -232,6 +222,8 @@ def _refuse_unreadable(whole: str) -> None:
 
 def _save(path: Path, text: str) -> None:
     """Write a file whole or not at all; it names other people's files, so only its owner reads it."""
+    import tempfile
+
     try:
         handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name[:100]}.")
         try:

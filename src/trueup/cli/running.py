@@ -6,23 +6,27 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
-from trueup.api import Engine
 from trueup.cli.common import Output, Session
 from trueup.cli.failures import leaves, print_error
 from trueup.cli.progress import Display
 from trueup.core.errors import TrueupError, UsageError
-from trueup.core.plan import Plan
 from trueup.core.report import combine
 from trueup.render.documents import event
 from trueup.render.names import count
 from trueup.render.text import line
+
+if TYPE_CHECKING:
+    from trueup.api import Engine
+    from trueup.config import Config
+    from trueup.core.plan import Plan
 
 
 @dataclass(slots=True)
@@ -42,12 +46,25 @@ class Stop:
 
 @dataclass(slots=True)
 class Runner:
-    """An open engine, and what a command needs around it."""
+    """An engine, and what a command needs around it."""
 
     session: Session
-    engine: Engine
+    config: Config
     display: Display
+    closing: AsyncExitStack
+    """Closes what was opened when the command ends."""
     stop: Stop = field(default_factory=Stop)
+    _engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, opened when it is first wanted: loading it takes longer than to begin asking a service."""
+        if self._engine is None:
+            from trueup.api import Engine
+
+            self._engine = Engine(self.config, on_progress=self.display.update)
+            self.closing.push_async_exit(self._engine)
+        return self._engine
 
     # -- results -------------------------------------------------------------------------------------------------
 
@@ -128,18 +145,18 @@ def interactive() -> bool:
 
 
 def run_engine(session: Session, work: Callable[[Runner], Awaitable[int]]) -> int:
-    """Open the engine, do the work, and come back with an exit code.
+    """Do the work of a command, and come back with an exit code.
 
     Args:
         session: What the common options say.
-        work: The command, as a coroutine over an open engine.
+        work: The command, as a coroutine over an engine.
     """
     config = session.load_config()
     display = Display(session)
 
     async def main() -> int:
-        async with Engine(config, on_progress=display.update) as engine:
-            runner = Runner(session, engine, display)
+        async with AsyncExitStack() as closing:
+            runner = Runner(session, config, display, closing)
             code = 0
             async with _Signals(runner) as signals:
                 try:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
+from trueup.cli.answers import finish
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command, Group
-from trueup.cli.plan import finish
 from trueup.config import Config
 from trueup.core.errors import UsageError
 from trueup.core.report import EXIT_OK

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from trueup.cli.answers import finish
 from trueup.cli.common import Session, pass_session
-from trueup.cli.group import Command, command_at
-from trueup.cli.plan import finish
+from trueup.cli.group import Command
 from trueup.cli.running import Runner, changes_question, run_engine
 from trueup.cli.targets import (
+    AD_HOC,
     Chosen,
     Overrides,
     allow_option,
@@ -23,12 +24,15 @@ from trueup.cli.targets import (
     yes_option,
 )
 from trueup.core.check import Guard, Refusal
-from trueup.core.errors import PlanRefused
+from trueup.core.errors import PlanRefused, UsageError
 from trueup.core.plan import Item, Plan
 from trueup.core.report import EXIT_REFUSED, Ending, Report, combine, exit_code, plan_exit_code
 from trueup.render.plans import Words, plan_lines
 from trueup.render.reports import report_lines
 from trueup.render.text import line
+
+if TYPE_CHECKING:
+    from trueup.cli.distant import Distant
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,44 +61,17 @@ def selector(patterns: Sequence[str]) -> Callable[[Item], bool]:
     return lambda item: spec.match_file(item.key)
 
 
-KINDS = {
-    "agent": "agent:sync_agent",
-    "policies": "registry.syncing:sync_policies",
-    "envs": "registry.syncing:sync_envs",
-    "all": "registry.syncing:sync_all",
-    "templates": "files:sync_templates",
-    "settings": "files:sync_settings",
-    "static": "files:sync_static",
-    "cache": "caching:sync_cache",
-    "dataset": "dataset:sync_dataset",
-    "models": "models.syncing:sync_models",
-}
-"""Words behind ``sync`` that are commands of their own; no target can be called so."""
-
-
-class Syncing(Command):
-    """``trueup sync``, and the commands that other tools' documents spell ``sync WORD``."""
-
-    def worded(self) -> Mapping[str, click.Command]:
-        """As `Command.worded`."""
-        return {word: command_at(place) for word, place in KINDS.items()}
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        """Hand the line over to the command that the first word names."""
-        word = next((word for word in args if not word.startswith("-")), "")
-        if word not in KINDS:
-            return super().make_context(info_name, args, parent, **extra)
-        args.remove(word)
-        return command_at(KINDS[word]).make_context(f"{info_name} {word}", args, parent, **extra)
-
-
-@click.command(cls=Syncing)
+@click.command(cls=Command)
 @targets_argument
 @policy_options
 @allow_option
 @select_option
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="INTEGER",
+    help="Send the run to `trueup serve` on this port, with its own settings.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop; with --quiet the exit code 3 tells of drift.")
 @yes_option
 @pass_session
@@ -105,6 +82,7 @@ def sync(
     overrides: Overrides,
     allow: tuple[Guard, ...],
     select: tuple[str, ...],
+    port: int | None,
     dry_run: bool,
     yes: bool,
 ) -> int:
@@ -117,20 +95,25 @@ def sync(
       trueup sync folder ~/photos /mnt/photos       two folders that no file configures
       trueup sync photos --select '*.jpg' --yes     only these, without a question
       trueup sync folder ./site /srv/site --direction push --deletes propagate
+      trueup sync photos --port 8000                asked here, carried out by `trueup serve`
 
     The plan is shown first, each change with its reason, and you are asked. Versions that are replaced or deleted go
     to the trash, conflicts wait for `trueup conflicts`, and `trueup undo last` takes a run back.
     """
     wanted = Wanted(yes, dry_run, allow, select)
+    at_server = None if port is None else _server(session, port, names, overrides)
 
     async def work(runner: Runner) -> int:
         chosen = choose_all(runner, names, overrides)
+        if port is not None:
+            chosen = [replace(one, words=replace(one.words, flags=f" --port {port}")) for one in chosen]
         entries: list[dict[str, Any]] = []
 
         async def one(index: int) -> int:
             target = chosen[index]
             entries.append({"target": target.spec.name, "report": None})
-            code, report = await (rehearse if wanted.dry_run else carry_out)(runner, target, wanted)
+            distant = None if at_server is None else at_server(target)
+            code, report = await (rehearse if wanted.dry_run else carry_out)(runner, target, wanted, distant)
             entries[-1]["report"] = report
             return code
 
@@ -144,26 +127,54 @@ def sync(
     return run_engine(session, work)
 
 
-async def rehearse(runner: Runner, target: Chosen, wanted: Wanted) -> tuple[int, Report]:
-    """Show what would be done, and what would refuse it."""
-    plan = await runner.engine.plan(target.spec, select=wanted.selector)
+def _server(session: Session, port: int, names: Sequence[str], overrides: Overrides) -> Callable[[Chosen], Distant]:
+    """What carries a target out, at the server on a port.
+
+    Raises:
+        UsageError: If the server would not hear of what was said.
+    """
+    from trueup.cli.distant import Distant
+
+    if overrides != Overrides():
+        raise UsageError(
+            "--port takes no other settings", why="the server has its own", attempt="without --port, or without these"
+        )
+    if names[:1] == (AD_HOC,):
+        raise UsageError("--port takes targets by their names", why="the server knows those that are configured")
+    state_dir = session.load_config().state_dir
+    return lambda target: Distant(port, state_dir, target.spec.name)
+
+
+async def rehearse(
+    runner: Runner, target: Chosen, wanted: Wanted, distant: Distant | None = None
+) -> tuple[int, Report]:
+    """Show what would be done, and what would refuse it; a server looks, if one is named."""
+    looks = (
+        runner.engine.plan(target.spec, select=wanted.selector) if distant is None else distant.plan(wanted.selector)
+    )
+    plan = await looks
     refusals = runner.engine.refusals(plan, target.spec, allow=wanted.allow)
     present_plan(runner, plan, target.words, refusals)
     codes = [plan_exit_code(plan, drift=runner.session.quiet), EXIT_REFUSED if refusals else 0]
     return combine(codes), Report(plan, Ending.DECLINED)
 
 
-async def carry_out(runner: Runner, target: Chosen, wanted: Wanted) -> tuple[int, Report]:
-    """Run one target: the plan is shown, the question asked, the report shown."""
+async def carry_out(
+    runner: Runner, target: Chosen, wanted: Wanted, distant: Distant | None = None
+) -> tuple[int, Report]:
+    """Run one target: the plan is shown, the question asked, the report shown; a server does it, if one is named."""
     asked = Asked(runner, target.words, yes=wanted.yes, needless=wanted.needless)
     try:
-        report = await runner.engine.run(
-            target.spec,
-            confirm=asked.confirm,
-            allow=wanted.allow,
-            select=wanted.selector,
-            command=runner.session.typed,
-        )
+        if distant is not None:
+            report = await distant.run(confirm=asked.confirm, allow=wanted.allow, select=wanted.selector)
+        else:
+            report = await runner.engine.run(
+                target.spec,
+                confirm=asked.confirm,
+                allow=wanted.allow,
+                select=wanted.selector,
+                command=runner.session.typed,
+            )
     except* PlanRefused as group:
         present_refused(runner, group, target.words)
         raise

@@ -6,12 +6,12 @@ import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from trueup.cli.choices import word_option
 from trueup.cli.running import Runner
 from trueup.core.check import Guard, Limits
 from trueup.core.errors import UsageError
@@ -35,28 +35,6 @@ DATASET = "dataset"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def word_option(flag: str, kind: type[StrEnum], *, explain: str, multiple: bool = False) -> Callable[[F], F]:
-    """An option that takes one of a closed set of words; hyphens and capitals are forgiven."""
-    words = [member.value for member in kind]
-
-    def convert(value: object) -> StrEnum:
-        wanted = str(value).lower().replace("_", "-")
-        for member in kind:
-            if wanted == member.value.replace("_", "-"):
-                return member
-        from difflib import get_close_matches
-
-        near = get_close_matches(str(value), words, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(words)}"
-        raise click.BadParameter(f"{str(value)!r}; {hint}")
-
-    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
-        return [word for word in words if word.startswith(incomplete)]
-
-    metavar = "[" + "|".join(words) + "]"
-    return click.option(flag, type=convert, metavar=metavar, multiple=multiple, shell_complete=complete, help=explain)
-
-
 def max_delete(value: object) -> Limits:
     """``N`` or ``P%``, as an option's type."""
     try:
@@ -67,8 +45,9 @@ def max_delete(value: object) -> Limits:
 
 def bandwidth(value: object) -> int:
     """``10MB`` as bytes per second, as an option's type."""
+    from trueup.config.forms import Wrong
     from trueup.config.secret import Place
-    from trueup.config.values import RATE, Wrong
+    from trueup.config.values import RATE
 
     try:
         rate: int = RATE.read_text(str(value), Place(Path(), {}, Path()))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from trueup.cli.answers import finish
+from trueup.cli.choices import word_option
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command, Group
-from trueup.cli.plan import finish
-from trueup.cli.targets import word_option
 from trueup.config import Config
 from trueup.core.errors import UsageError
 from trueup.core.report import EXIT_OK

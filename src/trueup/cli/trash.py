@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from trueup.api import Pruned, TrashItem
+from trueup.cli.answers import finish
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command, Group
-from trueup.cli.plan import finish
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.targets import Chosen, choose, no_more, target_argument, yes_option
 from trueup.core.errors import NotFound, UsageError

@@ -6,9 +6,10 @@ of the file that it stands in, so a project's settings win over a user's profile
 
 from __future__ import annotations
 
-from trueup.config.load import Bucket, Config, find, load, state_dir
+from trueup.config.load import Config, find, load, state_dir
 from trueup.config.problems import Origin, Source
 from trueup.config.secret import Secret
+from trueup.config.sections import Bucket
 from trueup.config.settings import VARIABLES
 
 __all__ = ["VARIABLES", "Bucket", "Config", "Origin", "Secret", "Source", "find", "load", "schema", "state_dir"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trueup.config.document import Document
+from trueup.config.forms import Wrong
 from trueup.config.problems import Origin, Problem, dotted, nearest, shown, worded
 from trueup.config.secret import Place
 from trueup.config.settings import (
@@ -21,7 +22,6 @@ from trueup.config.settings import (
     TABLES,
     Setting,
 )
-from trueup.config.values import Wrong
 
 Path = tuple[str, ...]
 """Of a setting, such as ``("targets", "site", "local")``; of a table, two names."""

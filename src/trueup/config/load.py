@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,40 +10,26 @@ from typing import Any
 
 from trueup.config.document import Document, locate
 from trueup.config.document import read as read_document
+from trueup.config.forms import Wrong
 from trueup.config.layers import WRONG, Found, Layer, Reader, Values
 from trueup.config.problems import Origin, Problem, Source, dotted, nearest, refuse, shown
-from trueup.config.secret import Approved, Place, Secret, absolute
+from trueup.config.secret import Place, absolute
+from trueup.config.sections import PORT, SECTIONS, Alert, Bucket, Notify, ProviderSettings, buckets_of, tables_of
 from trueup.config.settings import (
-    AGENTS,
-    ALERT,
-    BUCKET,
-    CACHES,
     CATALOGUE,
-    DATASET,
-    DATASETS,
-    ENVIRONMENTS,
     FILES,
     FOLDER,
     KINDS,
-    LAYOUT,
-    NOTIFY,
-    POLICIES,
-    PROVIDER,
-    SERVE,
     SERVER,
-    SETTINGS,
-    STATIC,
     TABLES,
-    TEMPLATES,
     Setting,
 )
-from trueup.config.values import BUCKET as BUCKET_SCHEME
-from trueup.config.values import Address, Delivery, Wrong, plain
+from trueup.config.targets import layout_of, targets_of
+from trueup.config.values import plain
 from trueup.core.errors import UsageError
-from trueup.core.strategy import Policy
-from trueup.targets import Reload, Settings, Spec, Static, Templates, agents, caches, environments, policies
+from trueup.targets import Spec, environments, policies
 from trueup.targets.datasets import Layout
-from trueup.targets.folders import KIND, Folders, Nature, Selection, Tuning
+from trueup.targets.folders import KIND
 from trueup.targets.models import Source as DataSource
 
 APP = "trueup"
@@ -53,60 +37,6 @@ PERSONAL = "config.toml"
 """Name of the user's and the system's file, in a folder of their own."""
 DEFAULTS = (policies.KIND, environments.KIND)
 """Names that mean a target where none is configured under them."""
-
-_BUCKET = re.compile(rf"{BUCKET_SCHEME}:(?://)?([^/]+)/?(.*)", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """A named place, and the keys to it."""
-
-    url: str
-    endpoint: str | None = None
-    region: str | None = None
-    access_key: Secret | None = None
-    secret_key: Secret | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderSettings:
-    """What is set of a service that lists AI models."""
-
-    base_url: Address | None = None
-    api_key: Secret | None = None
-    organization: str | None = None
-    fresh: float = 12 * 3600.0
-    """Seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """What is told about models, and where."""
-
-    name: str
-    deliver: Delivery
-    days: tuple[int, ...] = (90, 60, 30, 7)
-    changes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Notify:
-    """Where it is told that a target stands otherwise than before."""
-
-    name: str
-    deliver: Delivery
-    secret: Secret | None = None
-    targets: tuple[str, ...] = ()
-
-
-PORT: int = SERVE["port"].default  # type: ignore[assignment]  # its form reads nothing else
-SECTIONS: Mapping[str, Mapping[str, Setting]] = {
-    "buckets": BUCKET,
-    "providers": PROVIDER,
-    "alerts": ALERT,
-    "notify": NOTIFY,
-}
-"""The settings of each section that is not about targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +122,13 @@ def load(
     _check_profiles(layers, problems)
     values = _merge(layer.chosen(chosen) for layer in layers)
     _complete(values, _overrides(outside, flags or {}, problems))
-    buckets = _buckets(values, problems)
-    layout = _layout(values, buckets, problems)
-    targets = _targets(values, buckets, layout, problems)
-    providers = {name: ProviderSettings(**found) for name, found in _tables(values, "providers", problems)}
-    alerts = {name: Alert(name, **found) for name, found in _tables(values, "alerts", problems)}
+    buckets = buckets_of(values, problems)
+    layout = layout_of(values, buckets, problems)
+    targets = targets_of(values, buckets, layout, problems)
+    providers = {name: ProviderSettings(**found) for name, found in tables_of(values, "providers", problems)}
+    alerts = {name: Alert(name, **found) for name, found in tables_of(values, "alerts", problems)}
     enrich = values.get((CATALOGUE, "enrich"))
-    notify = {name: Notify(name, **found) for name, found in _tables(values, "notify", problems)}
+    notify = {name: Notify(name, **found) for name, found in tables_of(values, "notify", problems)}
     refuse(problems)
     listed = _listed(values)
     head = {"state_dir": (str(directory), state_origin), "profile": (chosen, chosen_origin)}
@@ -396,239 +326,3 @@ def _listed(values: Values) -> list[tuple[tuple[str, ...], Found]]:
 def _is_named(path: tuple[str, ...]) -> bool:
     """Whether it is that of one target or one bucket."""
     return len(path) == 2 and path[0] not in TABLES
-
-
-def _buckets(values: Values, problems: list[Problem]) -> dict[str, Bucket]:
-    names = [path[1] for path in values if path[0] == "buckets" and len(path) == 2]
-    buckets = {name: _usable(values, ("buckets", name), ["url"], BUCKET, problems) for name in names}
-    return {name: Bucket(**settings) for name, settings in buckets.items() if settings is not None}
-
-
-def _layout(values: Values, buckets: Mapping[str, Bucket], problems: list[Problem]) -> Layout | None:
-    if (DATASETS,) not in values:
-        return None
-    required = [name for name, setting in LAYOUT.items() if setting.required]
-    _resolve(values, (DATASETS,), buckets, problems)
-    settings = _usable(values, (DATASETS,), required, LAYOUT, problems)
-    if settings is None:
-        return None
-    origin = values[DATASETS, "local"].origin
-    folder = str(origin.path.parent) if origin.path is not None else ""
-    limits = settings["max_delete"]
-    return Layout(settings["local"], settings["remote"], settings["manifest"], settings["conflict"], limits, folder)
-
-
-def _resolve(values: Values, path: tuple[str, ...], buckets: Mapping[str, Bucket], problems: list[Problem]) -> None:
-    """A remote that names a bucket becomes its URL."""
-    known = [path[1] for path in values if path[0] == "buckets" and len(path) == 2]
-    remote = values.get((*path, "remote"))
-    if remote is not None and remote.value is not WRONG:
-        values[*path, "remote"] = Found(_resolved(remote, path, buckets, known, problems), remote.origin)
-
-
-def _tables(values: Values, section: str, problems: list[Problem]) -> list[tuple[str, dict[str, Any]]]:
-    """The tables of a section that can be used, by name."""
-    table = SECTIONS[section]
-    required = [name for name, setting in table.items() if setting.required]
-    names = [path[1] for path in values if path[0] == section and len(path) == 2]
-    found = [(name, _usable(values, (section, name), required, table, problems)) for name in names]
-    return [(name, settings) for name, settings in found if settings is not None]
-
-
-def _targets(
-    values: Values, buckets: Mapping[str, Bucket], layout: Layout | None, problems: list[Problem]
-) -> dict[str, Spec]:
-    """All targets that can be built; a remote that names a bucket becomes its URL in `values` too."""
-    targets: dict[str, Spec] = {}
-    for section, name in [path for path in values if path[0] == "targets" and len(path) == 2]:
-        path = (section, name)
-        _resolve(values, path, buckets, problems)
-        kind = values.get((*path, "kind"))
-        table = KINDS.get(str(kind.value) if kind else KIND, FOLDER)
-        _refuse_foreign(values, path, table, problems)
-        required = ["kind", *(key for key, setting in table.items() if setting.required)]
-        settings = _usable(values, path, required, table, problems)
-        if table is DATASET and layout is None and (DATASETS,) not in values:
-            what = f"{dotted(path)} is a dataset, and there is no [{DATASETS}]"
-            problems.append(Problem(values[path].origin, what, "it says where datasets are"))
-        elif settings is not None and (layout is not None or table is not DATASET):
-            targets[name] = _target(name, table, settings, layout, values[path].origin, problems)
-    _check_caches(values, targets, problems)
-    return targets
-
-
-def _check_caches(values: Values, targets: Mapping[str, Spec], problems: list[Problem]) -> None:
-    """What templates name as their caches must be some."""
-    known = [name for name, spec in targets.items() if isinstance(spec, caches.Caches)]
-    for name, spec in targets.items():
-        for cache in spec.nature.caches if isinstance(spec, Folders) and isinstance(spec.nature, Templates) else ():
-            if cache not in known:
-                found = values["targets", name, "cache"]
-                what = f"{dotted(('targets', name, 'cache'))} names {shown(cache)}, which is no target of kind cache"
-                problems.append(Problem(found.origin, what, nearest(cache, known)))
-
-
-def _refuse_foreign(
-    values: Values, path: tuple[str, str], table: Mapping[str, Setting], problems: list[Problem]
-) -> None:
-    """A setting of another kind means nothing here."""
-    for place, found in values.items():
-        if len(place) == 3 and place[:2] == path and place[2] not in ("kind", *table):
-            what = f"{dotted(place)} is no setting of this kind of target"
-            problems.append(Problem(found.origin, what, nearest(place[2], table)))
-
-
-def _target(
-    name: str,
-    table: Mapping[str, Setting],
-    settings: Mapping[str, Any],
-    layout: Layout | None,
-    origin: Origin,
-    problems: list[Problem],
-) -> Spec:
-    if table is DATASET and layout is not None:
-        actor = (settings["actor_id"], settings["actor_name"])
-        return layout.actor(*actor, name=name, delete_orphans=settings["delete_orphans"])
-    if table is POLICIES:
-        return policies.Policies(name, **settings)
-    if table is ENVIRONMENTS:
-        return environments.Environments(name, **settings)
-    if table is AGENTS:
-        return _agent(name, settings)
-    if table is CACHES:
-        return _caches(name, settings)
-    return _folders(name, settings, origin, problems, _nature(table, settings))
-
-
-def _nature(table: Mapping[str, Setting], settings: Mapping[str, Any]) -> Nature | None:
-    if table is TEMPLATES:
-        return Templates(
-            settings["check"],
-            settings["extensions"],
-            settings["delimiters"],
-            bytecode=settings["bytecode"],
-            caches=settings["cache"],
-            warm=settings["warm"],
-        )
-    if table is SETTINGS:
-        return Settings(settings["check"], settings["schemas"], _reload(settings))
-    if table is STATIC:
-        return Static(settings["types"], settings["cache_control"], settings["uncached"])
-    return None
-
-
-def _reload(settings: Mapping[str, Any]) -> Reload:
-    pidfile: Approved | None = settings["reload_pidfile"]
-    url: Approved | None = settings["reload_url"]
-
-    def permit() -> None:
-        for said in (pidfile, url):
-            if said is not None:
-                said.reveal()
-
-    return Reload(
-        settings["reload_signal"],
-        "" if pidfile is None else pidfile.said[0],
-        "" if url is None else url.said[0],
-        permit=permit,
-    )
-
-
-def _agent(name: str, settings: Mapping[str, Any]) -> agents.Agents:
-    secret: Secret | None = settings.get("token")
-
-    def token() -> str | None:
-        return os.environ.get(agents.TOKEN) if secret is None else secret.reveal()
-
-    return agents.Agents(
-        name,
-        settings["database"],
-        settings["remote"],
-        policy=Policy(settings["direction"], settings["conflict"], settings["deletes"], settings["keep"]),
-        limits=settings["max_delete"],
-        timeout_seconds=settings["timeout"],
-        token=token,
-    )
-
-
-def _caches(name: str, settings: Mapping[str, Any]) -> caches.Caches:
-    code: Approved | None = settings["environment"]
-    pages: Approved | None = settings["urls"]
-
-    def environment() -> Any:
-        from trueup.stores.cache.templates import load_environment
-
-        assert code is not None  # noqa: S101  # else it is not handed on
-        return load_environment(code.reveal()[0], code.place.folder)
-
-    return caches.Caches(
-        name,
-        settings["url"],
-        settings["preset"].value,
-        settings["app"],
-        settings["version"],
-        settings["keys"],
-        None if code is None else environment,
-        None if pages is None else pages.reveal,
-    )
-
-
-def _usable(
-    values: Values, path: tuple[str, ...], required: list[str], settings: Mapping[str, Setting], problems: list[Problem]
-) -> dict[str, Any] | None:
-    """The settings of one table; None if one is missing, which is a problem, or was refused, which is one already."""
-    missing = [name for name in required if (*path, name) not in values]
-    kind = values.get((*path, "kind"))
-    if kind is not None and kind.value is WRONG:
-        return None
-    for name in missing:
-        why = f"kinds: {', '.join(KINDS)}" if name == "kind" else settings[name].doc
-        problems.append(Problem(values[path].origin, f"{dotted(path)} has no {name}", why))
-    found = {name: values[*path, name].value for name in settings if (*path, name) in values}
-    return None if missing or any(value is WRONG for value in found.values()) else found
-
-
-def _resolved(
-    remote: Found, path: tuple[str, ...], buckets: Mapping[str, Bucket], known: list[str], problems: list[Problem]
-) -> Any:
-    match = _BUCKET.fullmatch(remote.value)
-    if match is None:
-        return remote.value
-    name, rest = match[1], match[2]
-    if name not in known:
-        what = f"{dotted((*path, 'remote'))} names bucket {shown(name)}, which is not in [buckets]"
-        problems.append(Problem(remote.origin, what, nearest(name, known)))
-    if name not in buckets:
-        return WRONG
-    if ".." in rest.split("/"):
-        what = f"{dotted((*path, 'remote'))} must stay in its bucket"
-        problems.append(Problem(remote.origin, what, f"it is {shown(remote.value)}"))
-        return WRONG
-    return f"{buckets[name].url.rstrip('/')}/{rest}" if rest else buckets[name].url
-
-
-def _folders(
-    name: str, settings: Mapping[str, Any], origin: Origin, problems: list[Problem], nature: Nature | None
-) -> Folders:
-    smallest, largest = settings["min_size"], settings["max_size"]
-    if smallest is not None and largest is not None and smallest > largest:
-        what = f"{dotted(('targets', name))} selects nothing"
-        problems.append(Problem(origin, what, f"min_size {smallest} is more than max_size {largest}"))
-    return Folders(
-        name,
-        settings["local"],
-        settings["remote"],
-        policy=Policy(settings["direction"], settings["conflict"], settings["deletes"], settings["keep"]),
-        limits=settings["max_delete"],
-        selection=Selection(settings["include"], settings["exclude"], smallest, largest, settings["defaults"]),
-        tuning=Tuning(
-            settings["max_concurrent"],
-            settings["timeout"],
-            settings["retry_attempts"],
-            settings["retry_delay"],
-            settings["bandwidth"],
-        ),
-        trash=settings["trash"],
-        retention_seconds=settings["retention"],
-        nature=nature,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trueup.config import values
+from trueup.config import hidden
 from trueup.config.settings import (
     ALERT,
     BUCKET,
@@ -76,7 +76,7 @@ def schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "trueup.toml",
         **_object(sections | {"profiles": profiles}),
-        "$defs": kinds | {"bucket": _object(_properties(BUCKET)), "secret": dict(values.SECRET.schema)},
+        "$defs": kinds | {"bucket": _object(_properties(BUCKET)), "secret": dict(hidden.SECRET.schema)},
     }
 
 
@@ -120,6 +120,6 @@ def _properties(settings: Mapping[str, Setting]) -> dict[str, Any]:
 
 
 def _property(setting: Setting) -> dict[str, Any]:
-    form = {"$ref": "#/$defs/secret"} if setting.form is values.SECRET else dict(setting.form.schema)
+    form = {"$ref": "#/$defs/secret"} if setting.form is hidden.SECRET else dict(setting.form.schema)
     value = plain(setting.default)
     return form | {"description": setting.doc} | ({} if value is None else {"default": value})

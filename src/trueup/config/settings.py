@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from trueup.config import values
-from trueup.config.values import Form
+from trueup.config import forms, hidden, places, values
+from trueup.config.forms import Form
 from trueup.core.check import Limits
 from trueup.core.strategy import Conflict, Deletes, Direction, Keep, Policy
 from trueup.targets import agents, caches, datasets, environments, folders, models, policies, static, templates
@@ -39,14 +39,14 @@ class Setting:
 _POLICY, _SELECTION, _TUNING = Policy(), folders.Selection(), folders.Tuning()
 
 FOLDER: Mapping[str, Setting] = {
-    "local": Setting(values.FOLDERS, "The folder, or several, on this machine.", required=True),
+    "local": Setting(places.FOLDERS, "The folder, or several, on this machine.", required=True),
     "remote": Setting(
-        values.location(buckets=True), "The other side: a path, a URL, or a name of [buckets].", required=True
+        places.location(buckets=True), "The other side: a path, a URL, or a name of [buckets].", required=True
     ),
-    "direction": Setting(values.one_of(Direction), "Which sides may be written.", _POLICY.direction),
-    "conflict": Setting(values.one_of(Conflict), "Who wins when both sides changed.", _POLICY.conflict),
+    "direction": Setting(forms.one_of(Direction), "Which sides may be written.", _POLICY.direction),
+    "conflict": Setting(forms.one_of(Conflict), "Who wins when both sides changed.", _POLICY.conflict),
     "deletes": Setting(
-        values.one_of(Deletes),
+        forms.one_of(Deletes),
         "What a deletion on one side means: it comes back, it is repeated on the other side, or it is only reported.",
         _POLICY.deletes,
     ),
@@ -58,15 +58,15 @@ FOLDER: Mapping[str, Setting] = {
     "min_size": Setting(values.SIZE, "Smaller files do not belong.", _SELECTION.min_size),
     "max_size": Setting(values.SIZE, "Larger files do not belong.", _SELECTION.max_size),
     "max_delete": Setting(values.LIMITS, "A run that would delete more is refused.", Limits()),
-    "keep": Setting(values.one_of(Keep), "Which replaced and deleted versions go to the trash.", _POLICY.keep),
-    "trash": Setting(values.FOLDER, "Another place for the trash of the local side, on the same file system."),
+    "keep": Setting(forms.one_of(Keep), "Which replaced and deleted versions go to the trash.", _POLICY.keep),
+    "trash": Setting(places.FOLDER, "Another place for the trash of the local side, on the same file system."),
     "retention": Setting(
         values.AGE,
         "How long versions stay in the trash of both sides; the last copy of anything stays. Without it: until "
         "`trueup trash prune`.",
     ),
     "max_concurrent": Setting(
-        values.whole(1, 1024), "Items in flight at once.", _TUNING.max_concurrent, variable="TRUEUP_MAX_CONCURRENT"
+        forms.whole(1, 1024), "Items in flight at once.", _TUNING.max_concurrent, variable="TRUEUP_MAX_CONCURRENT"
     ),
     "timeout": Setting(
         values.duration(zero=False),
@@ -75,7 +75,7 @@ FOLDER: Mapping[str, Setting] = {
         variable="TRUEUP_TIMEOUT",
     ),
     "retry_attempts": Setting(
-        values.whole(0, 100),
+        forms.whole(0, 100),
         "Further attempts after the first.",
         _TUNING.retry_attempts,
         variable="TRUEUP_RETRY_ATTEMPTS",
@@ -92,13 +92,13 @@ FOLDER: Mapping[str, Setting] = {
 }
 
 _REGISTRY = Setting(
-    values.FILE, "The registry, a SQLite database. Without it: `~/.maple/state.db`, or one of trueup's own.", ""
+    places.FILE, "The registry, a SQLite database. Without it: `~/.maple/state.db`, or one of trueup's own.", ""
 )
-_DOCKER = Setting(values.TEXT, "URL of the container engine. Without it: as the engine's own client finds it.", "")
+_DOCKER = Setting(forms.TEXT, "URL of the container engine. Without it: as the engine's own client finds it.", "")
 
 POLICIES: Mapping[str, Setting] = {
     "registry": _REGISTRY,
-    "root": Setting(values.FOLDER, "Folder of the weights. Without it: `models` beside the registry.", ""),
+    "root": Setting(places.FOLDER, "Folder of the weights. Without it: `models` beside the registry.", ""),
     "docker": _DOCKER,
     "adopt": Setting(values.SWITCH, "Whether weights that nothing records are recorded.", default=False),
 }
@@ -111,33 +111,33 @@ ENVIRONMENTS: Mapping[str, Setting] = {
 }
 
 AGENTS: Mapping[str, Setting] = {
-    "database": Setting(values.FILE, "The agent's database.", required=True),
+    "database": Setting(places.FILE, "The agent's database.", required=True),
     "remote": Setting(
-        values.AGENT_REMOTE, "The database that is shared: file://, http://, https:// or libsql://.", required=True
+        places.AGENT_REMOTE, "The database that is shared: file://, http://, https:// or libsql://.", required=True
     ),
-    "direction": Setting(values.one_of(Direction), "Which sides may be written.", agents.POLICY.direction),
-    "conflict": Setting(values.one_of(Conflict), "Who wins when both sides changed.", agents.POLICY.conflict),
-    "deletes": Setting(values.one_of(Deletes), "What a deletion on one side means.", agents.POLICY.deletes),
+    "direction": Setting(forms.one_of(Direction), "Which sides may be written.", agents.POLICY.direction),
+    "conflict": Setting(forms.one_of(Conflict), "Who wins when both sides changed.", agents.POLICY.conflict),
+    "deletes": Setting(forms.one_of(Deletes), "What a deletion on one side means.", agents.POLICY.deletes),
     "max_delete": Setting(values.LIMITS, "A run that would delete more is refused.", Limits()),
-    "keep": Setting(values.one_of(Keep), "Which replaced and deleted versions go to the trash.", agents.POLICY.keep),
+    "keep": Setting(forms.one_of(Keep), "Which replaced and deleted versions go to the trash.", agents.POLICY.keep),
     "timeout": Setting(values.duration(zero=False), "Seconds of silence after which the remote counts as gone.", 30.0),
-    "token": Setting(values.SECRET, "The remote's bearer token. Without it: `TURSO_DB_AUTH_TOKEN`."),
+    "token": Setting(hidden.SECRET, "The remote's bearer token. Without it: `TURSO_DB_AUTH_TOKEN`."),
 }
 
 CACHES: Mapping[str, Setting] = {
-    "url": Setting(values.CACHE, "Where the cache is; for its password see `[buckets]`.", required=True),
-    "preset": Setting(values.one_of(caches.Library), "Which library names the keys.", caches.Library.FASTBLOCKS),
+    "url": Setting(places.CACHE, "Where the cache is; for its password see `[buckets]`.", required=True),
+    "preset": Setting(forms.one_of(caches.Library), "Which library names the keys.", caches.Library.FASTBLOCKS),
     "app": Setting(
-        values.TEXT, "What its keys begin with: the application, Django's prefix, a namespace of aiocache.", ""
+        forms.TEXT, "What its keys begin with: the application, Django's prefix, a namespace of aiocache.", ""
     ),
-    "version": Setting(values.TEXT, "Django's version of keys. Without it: 1.", ""),
+    "version": Setting(forms.TEXT, "Django's version of keys. Without it: 1.", ""),
     "keys": Setting(
         values.PATTERNS, "Further namespaces, as `NAME=TEMPLATE`, with `{app}` and free parts in braces.", ()
     ),
     "environment": Setting(
-        values.ATTRIBUTE, "The Jinja environment whose templates are compiled when the cache is warmed."
+        hidden.ATTRIBUTE, "The Jinja environment whose templates are compiled when the cache is warmed."
     ),
-    "urls": Setting(values.PAGES, "Pages to ask for when responses are warmed."),
+    "urls": Setting(hidden.PAGES, "Pages to ask for when responses are warmed."),
 }
 
 DATASET: Mapping[str, Setting] = {
@@ -149,13 +149,13 @@ DATASET: Mapping[str, Setting] = {
 }
 
 LAYOUT: Mapping[str, Setting] = {
-    "local": Setting(values.template(urls=False), "Folder of an actor's files.", required=True),
+    "local": Setting(places.template(urls=False), "Folder of an actor's files.", required=True),
     "remote": Setting(
-        values.template(urls=True), "The other copy: a path, a URL, or a name of [buckets].", required=True
+        places.template(urls=True), "The other copy: a path, a URL, or a name of [buckets].", required=True
     ),
-    "manifest": Setting(values.template(urls=False), "The manifest of an actor, a JSON file.", required=True),
+    "manifest": Setting(places.template(urls=False), "The manifest of an actor, a JSON file.", required=True),
     "conflict": Setting(
-        values.one_of(Conflict, without=(Conflict.BACKUP_BOTH,)),
+        forms.one_of(Conflict, without=(Conflict.BACKUP_BOTH,)),
         "Who wins where both copies differ and neither is as recorded.",
         _POLICY.conflict,
     ),
@@ -165,14 +165,14 @@ LAYOUT: Mapping[str, Setting] = {
 
 MODELS: Mapping[str, Setting] = {
     "enrich": Setting(
-        values.several(models.Source),
+        forms.several(models.Source),
         "Data packages that tell prices and sizes which a provider does not list; the first that knows one counts.",
         (),
     ),
 }
 
 SERVE: Mapping[str, Setting] = {
-    "port": Setting(values.whole(1, 65535), "Where `trueup serve` listens, and `--port` finds it.", 8000),
+    "port": Setting(forms.whole(1, 65535), "Where `trueup serve` listens, and `--port` finds it.", 8000),
 }
 
 DATASETS, CATALOGUE, SERVER = "datasets", "models", "serve"
@@ -197,7 +197,7 @@ TEMPLATES = _files(
             values.DELIMITERS, "Begin and end of blocks, of variables and of comments.", templates.DELIMITERS
         ),
         "bytecode": Setting(
-            values.FOLDER, "Folder of Jinja2's bytecode cache; what was compiled from changed templates is cleared.", ""
+            places.FOLDER, "Folder of Jinja2's bytecode cache; what was compiled from changed templates is cleared.", ""
         ),
         "cache": Setting(
             values.NAMES, "Targets of kind `cache` from which the keys of changed templates are taken out.", ()
@@ -211,21 +211,21 @@ SETTINGS = _files(
     settings_kind.PATTERNS,
     {
         "check": _CHECK,
-        "schemas": Setting(values.FOLDER, "Folder of JSON Schemas, `ADAPTER.json` each.", ""),
+        "schemas": Setting(places.FOLDER, "Folder of JSON Schemas, `ADAPTER.json` each.", ""),
         "reload_signal": Setting(
-            values.one_of(settings_kind.Signal), "What the process of `reload_pidfile` gets.", _RELOAD.signal
+            forms.one_of(settings_kind.Signal), "What the process of `reload_pidfile` gets.", _RELOAD.signal
         ),
         "reload_pidfile": Setting(
-            values.APPROVED_FILE, "A file with the number of the process that is to read its settings again."
+            hidden.APPROVED_FILE, "A file with the number of the process that is to read its settings again."
         ),
-        "reload_url": Setting(values.PAGE, "Is asked by POST to have the settings read again; 2xx is yes."),
+        "reload_url": Setting(hidden.PAGE, "Is asked by POST to have the settings read again; 2xx is yes."),
     },
 )
 STATIC = _files(
     static.PATTERNS,
     {
         "types": Setting(values.TYPES, "Types of further suffixes, as `.glb=model/gltf-binary`.", ()),
-        "cache_control": Setting(values.TEXT, "The `Cache-Control` of what a bucket serves.", static.CACHED),
+        "cache_control": Setting(forms.TEXT, "The `Cache-Control` of what a bucket serves.", static.CACHED),
         "uncached": Setting(
             values.PATTERNS, f"Files that get `{static.UNCACHED}` in its place.", static.Static().uncached
         ),
@@ -251,17 +251,17 @@ KINDS: Mapping[str, Mapping[str, Setting]] = {
 """The settings of each kind of target, `kind` itself apart."""
 
 BUCKET: Mapping[str, Setting] = {
-    "url": Setting(values.location(buckets=False), "Where it is.", required=True),
-    "endpoint": Setting(values.URL, "Address of the service, if it is not the public one."),
-    "region": Setting(values.TEXT, "Its region, where the service has regions."),
-    "access_key": Setting(values.SECRET, "Who asks."),
-    "secret_key": Setting(values.SECRET, "The proof of it."),
+    "url": Setting(places.location(buckets=False), "Where it is.", required=True),
+    "endpoint": Setting(places.URL, "Address of the service, if it is not the public one."),
+    "region": Setting(forms.TEXT, "Its region, where the service has regions."),
+    "access_key": Setting(hidden.SECRET, "Who asks."),
+    "secret_key": Setting(hidden.SECRET, "The proof of it."),
 }
 
 PROVIDER: Mapping[str, Setting] = {
-    "base_url": Setting(values.ADDRESS, "Everything before `/models`. Without it: the provider's own address."),
-    "api_key": Setting(values.SECRET, "The key. Without it: the environment variable that the vendor's tools read."),
-    "organization": Setting(values.TEXT, "The organisation that is asked for, where one key has several."),
+    "base_url": Setting(places.ADDRESS, "Everything before `/models`. Without it: the provider's own address."),
+    "api_key": Setting(hidden.SECRET, "The key. Without it: the environment variable that the vendor's tools read."),
+    "organization": Setting(forms.TEXT, "The organisation that is asked for, where one key has several."),
     "fresh": Setting(
         values.duration(zero=True),
         "For how long a list counts as fresh; `--force` asks all the same.",
@@ -270,14 +270,14 @@ PROVIDER: Mapping[str, Setting] = {
 }
 
 ALERT: Mapping[str, Setting] = {
-    "deliver": Setting(values.DELIVERY, "Where it goes; each thing is told once.", required=True),
+    "deliver": Setting(hidden.DELIVERY, "Where it goes; each thing is told once.", required=True),
     "days": Setting(values.DAYS, "How many days before a model retires, each time.", (90, 60, 30, 7)),
     "changes": Setting(values.PATTERNS, "Kinds of change that are told too, such as `removed` or `price`.", ()),
 }
 
 NOTIFY: Mapping[str, Setting] = {
-    "deliver": Setting(values.DELIVERY, "Where it goes; each change of a target is told once.", required=True),
-    "secret": Setting(values.SECRET, "What the server signs with, so that a webhook can tell who speaks."),
+    "deliver": Setting(hidden.DELIVERY, "Where it goes; each change of a target is told once.", required=True),
+    "secret": Setting(hidden.SECRET, "What the server signs with, so that a webhook can tell who speaks."),
     "targets": Setting(values.PATTERNS, "Names of targets; without them all.", ()),
 }
 

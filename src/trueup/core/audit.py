@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trueup.core.model import Damaged, Entry, Key, Record, Recorded, Shown, Side, Token, Unknown, key_bytes
 from trueup.core.plan import Item, Phase, Ref, Step
-from trueup.core.table import UNKNOWN_RULE, Act, Rule, Table, Verb, word
+from trueup.core.table import UNKNOWN_RULE, Act, Rule, Sign, Table, Verb, word
 
 RECORDING = frozenset({Verb.RECORD_ADD, Verb.RECORD_CHANGE, Verb.RECORD_REMOVE})
 """Verbs whose side records; they come after the content that they speak of."""
@@ -26,7 +26,7 @@ class Method:
 
     table: Table
     identity: Callable[[Side, Entry | Recorded], Hashable]
-    """What makes two entries of different sides the same content."""
+    """What makes two entries of different sides the same content. Equal records are, whatever it would say."""
     record: Recording | None = None
     """None for kinds that only remove records."""
     choose: Callable[[Key, Mapping[Side, Shown]], Table] | None = None
@@ -76,19 +76,25 @@ def decide(key: Key, seen: Mapping[Side, Shown], method: Method) -> Rule:
     table = method.table if method.choose is None else method.choose(key, seen)
     contents = None if method.contents is None else method.contents(key)
     shown = [seen.get(side) for side in table.sides]
+    if contents is None and isinstance(shown[0], Recorded) and shown.count(shown[0]) == len(shown):
+        return table.decide(word([True] * len(shown)))  # one record everywhere: it need not be read
     return table.decide(
-        word(
-            [_content(side, one, method, contents) for side, one in zip(table.sides, shown, strict=True)],
-            damaged=[isinstance(one, Damaged) for one in shown],
-            unknown=[isinstance(one, Unknown) for one in shown],
-        )
+        word(_content(side, one, method, contents) for side, one in zip(table.sides, shown, strict=True))
     )
 
 
-def _content(side: Side, shown: Shown, method: Method, contents: Mapping[Side, Hashable] | None) -> Hashable | None:
-    if isinstance(shown, Entry | Recorded):
-        return method.identity(side, shown) if contents is None else contents[side]
-    return None if shown is None else (side, "not comparable")
+def _content(
+    side: Side, shown: Shown, method: Method, contents: Mapping[Side, Hashable] | None
+) -> Hashable | Sign | None:
+    match shown:
+        case None:
+            return None
+        case Unknown():
+            return Sign.UNKNOWN
+        case Damaged():
+            return Sign.DAMAGED
+        case _:
+            return method.identity(side, shown) if contents is None else contents[side]
 
 
 @dataclass(slots=True)

@@ -122,10 +122,16 @@ def digest(plan: Plan) -> str:
 
     Two plans with the same digest carry out the same steps on the same versions.
     """
-    body = encode(plan)
-    del body["made_ns"]
-    for observed in body["observed"].values():
-        del observed["free_bytes"]
+    return digest_of(encode(plan))
+
+
+def digest_of(document: Mapping[str, Any]) -> str:
+    """`digest` of a plan that is encoded already."""
+    body = {name: value for name, value in document.items() if name != "made_ns"}
+    body["observed"] = {
+        side: {name: value for name, value in observed.items() if name != "free_bytes"}
+        for side, observed in document["observed"].items()
+    }
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -180,7 +186,7 @@ def _is_plain(hint: Any) -> bool:
     return hint in (str, int, float, bool, types.NoneType)
 
 
-def decode(expected: Any, data: object, path: str) -> Any:  # noqa: PLR0911  # a case for each form of type
+def decode(expected: Any, data: object, path: str) -> Any:
     """Inverse of `encode` for a declared type.
 
     Args:
@@ -191,24 +197,31 @@ def decode(expected: Any, data: object, path: str) -> Any:  # noqa: PLR0911  # a
     Raises:
         CodecError: If the data is not of that type.
     """
+    return _decoder(expected)(data, path)
+
+
+Decoder = Callable[[Any, str], Any]
+
+
+@cache
+def _decoder(expected: Any) -> Decoder:  # noqa: PLR0911  # a case for each form of type
+    """How data becomes a value of one type; found once, as `_encoder`."""
     if isinstance(expected, NewType):
-        expected = expected.__supertype__
+        return _decoder(expected.__supertype__)
     origin = typing.get_origin(expected)
     if origin in (Union, types.UnionType):
-        return _decode_union(typing.get_args(expected), data, path)
+        return _union_decoder(typing.get_args(expected))
     if origin is tuple:
-        item = typing.get_args(expected)[0]
-        return tuple(decode(item, part, f"{path}[{n}]") for n, part in enumerate(_typed(list, data, path)))
+        return _tuple_decoder(typing.get_args(expected)[0])
     if origin is not None:
-        item = typing.get_args(expected)[1]
-        return {name: decode(item, part, f"{path}.{name}") for name, part in _typed(dict, data, path).items()}
-    if isinstance(expected, type) and dataclasses.is_dataclass(expected):
-        return _decode_dataclass(expected, _typed(dict, data, path), path)
-    if isinstance(expected, type) and issubclass(expected, Enum):
-        return _decode_enum(expected, data, path)
-    if expected is float and type(data) is int:
-        return float(_typed(int, data, path))
-    return _typed(expected, data, path)
+        return _mapping_decoder(typing.get_args(expected)[1])
+    if dataclasses.is_dataclass(expected):
+        return _dataclass_decoder(expected)
+    if issubclass(expected, Enum):
+        return _enum_decoder(expected)
+    if expected is float:
+        return lambda data, path: float(_typed(int, data, path)) if type(data) is int else _typed(float, data, path)
+    return lambda data, path: _typed(expected, data, path)
 
 
 def _typed(expected: type[T], data: object, path: str) -> T:
@@ -219,29 +232,59 @@ def _typed(expected: type[T], data: object, path: str) -> T:
     return data
 
 
-def _decode_union(options: tuple[Any, ...], data: object, path: str) -> Any:
-    if data is None and types.NoneType in options:
-        return None
+def _tuple_decoder(item: Any) -> Decoder:
+    def decode_all(data: Any, path: str) -> Any:
+        each = _decoder(item)
+        return tuple([each(part, f"{path}[{n}]") for n, part in enumerate(_typed(list, data, path))])
+
+    return decode_all
+
+
+def _mapping_decoder(item: Any) -> Decoder:
+    def decode_each(data: Any, path: str) -> Any:
+        each = _decoder(item)
+        return {name: each(part, f"{path}.{name}") for name, part in _typed(dict, data, path).items()}
+
+    return decode_each
+
+
+def _union_decoder(options: tuple[Any, ...]) -> Decoder:
     rest = [option for option in options if option is not types.NoneType]
-    if len(rest) > 1 and isinstance(data, dict):
-        rest = [option for option in rest if set(data) == set(_fields(option))]
-    if not rest:
-        raise CodecError(f"{path} has the fields of nothing known")
-    return decode(rest[0], data, path)
+
+    def decode_one(data: Any, path: str) -> Any:
+        if data is None and len(rest) < len(options):
+            return None
+        likely = rest
+        if len(rest) > 1 and isinstance(data, dict):
+            likely = [option for option in rest if data.keys() == _fields(option).keys()]
+        if not likely:
+            raise CodecError(f"{path} has the fields of nothing known")
+        return _decoder(likely[0])(data, path)
+
+    return decode_one
 
 
-def _decode_dataclass(expected: type, data: dict[str, object], path: str) -> Any:
-    hints = _fields(expected)
-    if odd := sorted(set(data) ^ set(hints)):
-        raise CodecError(f"{path} has missing or unknown fields", why=", ".join(odd))
-    return expected(**{name: decode(hint, data[name], f"{path}.{name}") for name, hint in hints.items()})
+def _dataclass_decoder(expected: Any) -> Decoder:
+    def decode_fields(data: Any, path: str) -> Any:
+        hints = _fields(expected)
+        fields = _typed(dict, data, path)
+        if odd := sorted(fields.keys() ^ hints.keys()):
+            raise CodecError(f"{path} has missing or unknown fields", why=", ".join(odd))
+        return expected(**{name: _decoder(hint)(fields[name], f"{path}.{name}") for name, hint in hints.items()})
+
+    return decode_fields
 
 
-def _decode_enum(expected: type[Enum], data: object, path: str) -> Enum:
-    for member in expected:
-        if data == encode(member):
-            return member
-    raise CodecError(f"{path} is no {expected.__name__}", why=repr(data))
+def _enum_decoder(expected: type[Enum]) -> Decoder:
+    members: dict[Any, Enum] = {encode(member): member for member in expected}
+
+    def decode_member(data: Any, path: str) -> Enum:
+        found = members.get(data) if isinstance(data, str) else None
+        if found is None:
+            raise CodecError(f"{path} is no {expected.__name__}", why=repr(data))
+        return found
+
+    return decode_member
 
 
 @cache

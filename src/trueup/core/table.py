@@ -8,9 +8,9 @@ not. Over three sides there are 14 words without damage, so a table can be, and 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 from trueup.core.model import Side
 
@@ -67,20 +67,25 @@ class Rule:
     """In words, for people; ``{NAME}`` of a side stands for why that side is unknown or damaged."""
 
 
-def word(contents: Sequence[Hashable | None], *, damaged: Sequence[bool] = (), unknown: Sequence[bool] = ()) -> str:
+class Sign(Enum):
+    """What stands in place of content that cannot be compared."""
+
+    DAMAGED = DAMAGED
+    UNKNOWN = UNKNOWN
+
+
+def word(contents: Iterable[Hashable | Sign | None]) -> str:
     """Spell what the sides hold; None is absent, equal values are equal content."""
     letters: dict[Hashable, str] = {}
-    spelled = []
-    for index, content in enumerate(contents):
-        if index < len(unknown) and unknown[index]:
-            spelled.append(UNKNOWN)
-        elif content is None:
-            spelled.append(ABSENT)
-        elif index < len(damaged) and damaged[index]:
-            spelled.append(DAMAGED)
+    spelled = ""
+    for content in contents:
+        if content is None:
+            spelled += ABSENT
+        elif isinstance(content, Sign):
+            spelled += content.value
         else:
-            spelled.append(letters.setdefault(content, chr(ord("a") + len(letters))))
-    return "".join(spelled)
+            spelled += letters.setdefault(content, chr(ord("a") + len(letters)))
+    return spelled
 
 
 def words(sides: int, *, damageable: Sequence[int] = ()) -> Iterator[str]:

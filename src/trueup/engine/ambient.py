@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import TYPE_CHECKING
 
 import anyio
 
 from trueup.engine.threads import ThreadPool
-from trueup.protocols import Clock, Threads
+
+if TYPE_CHECKING:
+    from trueup.protocols import Clock, Threads
 
 
 class SystemClock:

@@ -36,7 +36,7 @@ async def apply(plan: Plan, job: Job, *, skip_stale: bool, confirm: Confirm) -> 
     """
     refuse_incoherent(plan)
     async with held(job):
-        chosen = selected(plan, job)
+        chosen = selected(plan, job.select)
         stale = await _find_stale(chosen, job)
         if stale and not skip_stale:
             raise _stale_error(stale)

@@ -48,7 +48,7 @@ async def run(job: Job, *, confirm: Confirm) -> Report:
         StoreError: If a side cannot be looked at at all.
     """
     async with held(job) as killed:
-        plan = selected(await planned(job.protected()), job)
+        plan = selected(await planned(job.protected()), job.select)
         refuse(plan, check(plan, job.limits, allow=job.allow))
         if killed and not plan.changes:
             async with writing(job):
@@ -66,7 +66,7 @@ async def run(job: Job, *, confirm: Confirm) -> Report:
 
 async def look(job: Job) -> Plan:
     """The plan that `run` would confirm now. Writes nothing, and takes no lock."""
-    return selected(await planned(job.protected()), job)
+    return selected(await planned(job.protected()), job.select)
 
 
 async def planned(job: Job) -> Plan:
@@ -103,16 +103,16 @@ def _about_moves(job: Job, items: Iterable[Item], side: Side, observed: Observed
     return replace(observed, notices=(*observed.notices, notice))
 
 
-def selected(plan: Plan, job: Job) -> Plan:
+def selected(plan: Plan, select: Callable[[Item], bool] | None) -> Plan:
     """The plan with only those changes that are wanted. What only remembers an agreement always is.
 
     A change of kind is carried out whole or not at all: with one of its items come all that it needs, or that need it.
     A directory stays if something is not moved out of it after all. After-steps follow what is left to follow.
     """
-    if job.select is None:
+    if select is None:
         return plan
     changes = [item for item in plan.changes if item.phase < Phase.AFTER]
-    wanted = {item.key for item in changes if job.select(item)}
+    wanted = {item.key for item in changes if select(item)}
     owner = {step.id: item.key for item in plan.items for step in item.steps}
     bonds = [(item.key, owner[need]) for item in changes for step in item.steps for need in step.needs]
     reached: set[Key] = set()

@@ -252,8 +252,9 @@ class Ledger:
             summary: What lists show of it.
             whole: Whether it says how the whole target stands; that of an undo does not.
         """
-        header = json.dumps(codec.encode(replace(plan, items=())))
-        saved = SavedPlan(plan_id, target, codec.digest(plan), plan.made_ns, summary, {})
+        document = codec.encode(plan)
+        header = json.dumps(document | {"items": []})
+        saved = SavedPlan(plan_id, target, codec.digest_of(document), plan.made_ns, summary, {})
         rows = (
             (
                 plan_id,
@@ -262,9 +263,9 @@ class Ledger:
                 str(item.reason),
                 item.standing.value,
                 item.is_change,
-                json.dumps(codec.encode(item)),
+                json.dumps(encoded),
             )
-            for n, item in enumerate(plan.items)
+            for n, (item, encoded) in enumerate(zip(plan.items, document["items"], strict=True))
         )
         with self._state.transaction() as connection:
             connection.execute(

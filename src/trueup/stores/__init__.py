@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from trueup.core.errors import UsageError
 from trueup.core.urls import holds_password
-from trueup.protocols import Opening, Store
 
-Open = Callable[[str, Opening], Store]
+if TYPE_CHECKING:
+    from trueup.protocols import Opening, Store
+
+Open = Callable[[str, "Opening"], "Store"]
 """Opens the side that a URL names."""
 
 _OURS = {

@@ -58,22 +58,21 @@ class Board:
         """
         while True:
             news = self._news.setdefault(run_id, anyio.Event())  # before reading: what comes meanwhile rings it
-            heard = await self._ambient.threads(self._heard, run_id, after)
+            heard, over = await self._ambient.threads(self._heard, run_id, after)
             for event in heard:
                 yield event
                 after = event.n
             if len(heard) == BATCH:
                 continue
-            if self._closed or await self._ambient.threads(self._is_over, run_id, after):
+            if over or self._closed:
                 return
             with anyio.move_on_after(BEAT_SECONDS) as waiting:
                 await news.wait()
             if waiting.cancelled_caught:
                 yield None
 
-    def _heard(self, run_id: str, after: int) -> list[Event]:
-        return self._ledger.events(run_id, after=after, limit=BATCH)
-
-    def _is_over(self, run_id: str, after: int) -> bool:
+    def _heard(self, run_id: str, after: int) -> tuple[list[Event], bool]:
+        """Events, and whether nothing comes after them: an end that is seen first has all its events on disk."""
         run = self._ledger.find(run_id)
-        return run is None or (run.ended and not self._ledger.events(run_id, after=after, limit=1))
+        events = self._ledger.events(run_id, after=after, limit=BATCH)
+        return events, run is None or run.ended

@@ -83,7 +83,7 @@ class Runs:
         self._ambient = ambient
         self._ended = ended
         self._live: dict[str, Live] = {}
-        self._busy: dict[str, str] = {}
+        self._busy: dict[str, Live] = {}
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
         self._tasks: TaskGroup | None = None
         self.stopping = False
@@ -143,7 +143,7 @@ class Runs:
             Problem: 409 if it has ended.
         """
         live = self._live.get(run.id)
-        if live is None:
+        if live is None or live.run.state not in ACTIVE:
             if run.ended:
                 raise Problem(409, "TU-STAGE", "the run has ended", why=f"it is {run.state.value}")
             gone = replace(run, state=Stage.CANCELLED, changed_ns=self._ambient.clock.now_ns())
@@ -182,24 +182,31 @@ class Runs:
     def _reserve(self, run: ServedRun, named: Named, asked: Asked) -> Live:
         if self.stopping or self._tasks is None:
             raise Problem(503, "TU-LIMIT", "the server stops", headers={"Retry-After": str(RETRY_SECONDS)})
-        if named.id in self._busy:
+        if (holder := self._busy.get(named.id)) is not None:
             raise Problem(
                 409,
                 "TU-BUSY",
                 f"a run of {named.id} is under way",
-                hint=f"wait for it, or POST /api/v1/runs/{self._busy[named.id]}/cancel",
-                more={"run": self._busy[named.id]},
+                why=f"{holder.run.who} began it: {holder.asked.action.value}",
+                hint=f"wait for it, or POST /api/v1/runs/{holder.run.id}/cancel",
+                more={"run": holder.run.id, "who": holder.run.who},
             )
         if len(self._live) >= MOST_QUEUED + AT_ONCE:
             raise Problem(429, "TU-LIMIT", "too many runs are queued", headers={"Retry-After": str(RETRY_SECONDS)})
         live = Live(run, named, asked)
-        self._busy[named.id] = run.id
+        self._busy[named.id] = live
         self._live[run.id] = live
         return live
 
     def _release(self, live: Live) -> None:
-        self._busy.pop(live.named.id, None)
-        self._live.pop(live.run.id, None)
+        """Forget what is under way. Another one, of the same target or the same run, may have begun since."""
+        self._let_go(live)
+        if self._live.get(live.run.id) is live:
+            del self._live[live.run.id]
+
+    def _let_go(self, live: Live) -> None:
+        if self._busy.get(live.named.id) is live:
+            del self._busy[live.named.id]
 
     def _start(self, live: Live) -> None:
         if self._tasks is None:
@@ -213,7 +220,7 @@ class Runs:
                 with live.scope:
                     await self._carry_out(live)
                 tasks.cancel_scope.cancel()
-            if not live.run.ended and live.run.state is not Stage.AWAITING_APPROVAL:
+            if live.run.state in ACTIVE:
                 with anyio.CancelScope(shield=True):
                     await self._keep(live, Stage.CANCELLED if live.cancelled else Stage.INTERRUPTED)
         except Exception:  # the edge of a task: one run that cannot be kept must not end the server
@@ -253,13 +260,20 @@ class Runs:
     # -- telling -------------------------------------------------------------------------------------------------
 
     async def _keep(self, live: Live, stage: Stage, **changes: Any) -> None:
-        """Remember how the run stands, then tell of it. What came before is told before."""
+        """Remember how the run stands, then tell of it. What came before is told before.
+
+        Nobody sees an end that is not on disk: a stream would close before its last event. Who hears of the end may
+        begin another run at once.
+        """
         told = {name: value for name, value in changes.items() if value is not None}
         async with live.telling:
-            live.run = replace(live.run, state=stage, changed_ns=self._ambient.clock.now_ns(), **told)
-            events = [*self._collected(live), ("state", document(live.run))]
-            await self._ambient.threads(self._ledger.save, live.run, *events)
-            self._board.ring(live.run.id)
+            run = replace(live.run, state=stage, changed_ns=self._ambient.clock.now_ns(), **told)
+            events = [*self._collected(live), ("state", document(run))]
+            await self._ambient.threads(self._ledger.save, run, *events)
+            live.run = run
+            if stage not in ACTIVE:
+                self._let_go(live)
+            self._board.ring(run.id)
 
     def _hear(self, live: Live, event: Progress) -> None:
         """Of the engine, in the event loop's thread, for everything that happens."""

@@ -19,6 +19,7 @@ from trueup.api import Engine
 from trueup.config import Config
 from trueup.core.errors import Locked
 from trueup.engine.ambient import Ambient
+from trueup.engine.listening import FOLDER
 from trueup.engine.schedules import Schedules
 from trueup.engine.served import Ledger, ServedRun
 from trueup.engine.state import State
@@ -34,8 +35,6 @@ from trueup.web.telling import Teller
 
 T = TypeVar("T")
 
-FOLDER = "serve"
-"""In the state directory: what a server tells the command line, for its owner only."""
 LOCAL = "this machine"
 """Whose the token is that the command line finds there."""
 DRAIN_SECONDS = 30.0
@@ -132,7 +131,7 @@ class Service:
         self.access = Access(self.tokens, self.ambient, self.options.cookie)
         self.board = Board(self.ledger, self.ambient)
         self.schedules = Schedules(self.state)
-        self.agents = Agents(self.config.state_dir, self.tokens, self.ambient)
+        self.agents = Agents(self.config.state_dir, self.tokens, self.ambient, self.access.throttle)
         self._teller = Teller(list(self.config.notify.values()), self.schedules, self.ambient)
         self.metrics = Metrics(lambda: self.runs.active, lambda: self.streams)
         self.runs = Runs(self.config, self.ledger, self.board, self.ambient, ended=self._ended)

@@ -68,6 +68,9 @@ def bind(options: Options) -> socket.socket:
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Connections inherit it; asyncio sets it only where the protocol was named. Without it an answer's body waits for
+    # the acknowledgement of its head, up to 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         listener.bind((options.host, options.port))
     except (OSError, OverflowError) as error:

@@ -14,6 +14,7 @@ from trueup.config.problems import dotted
 from trueup.core.errors import TrueupError
 from trueup.targets import Environments, Models, Policies, Spec
 from trueup.targets.datasets import Datasets, Layout
+from trueup.targets.folders import Folders
 from trueup.web.problems import not_found
 
 ACTOR = "actor:"
@@ -33,7 +34,9 @@ class Named:
 
     @property
     def kind(self) -> str:
-        """The kind's name."""
+        """The kind's name; folders whose files are known better have one of their own."""
+        if isinstance(self.spec, Folders):
+            return self.spec.kind
         kind: str = import_module(type(self.spec).__module__).KIND
         return kind
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from trueup.api.notices import notify
-from trueup.config.load import Notify
+from trueup.config.sections import Notify
 from trueup.core.errors import TrueupError
 from trueup.engine.ambient import Ambient
 from trueup.engine.schedules import Schedules

@@ -71,7 +71,7 @@ class Chosen:
 
     def state(self, one: AccountState) -> str:
         """How much its list can be believed, and what is wrong with it."""
-        state = one.freshness(self.catalogue.now_ns(), self.catalogue.fresh_seconds(one.provider)).value
+        state = one.freshness(self.catalogue.now_ns(), self.catalogue.providers.fresh_seconds(one.provider)).value
         return state if one.failing_ns is None else f"{state}, failing since {day(one.failing_ns)}: {one.error}"
 
 
@@ -82,5 +82,5 @@ def chosen(catalogue: Catalogue, providers: Sequence[str]) -> Chosen:
         UsageError: If a name is that of no provider, known or recorded.
     """
     recorded = {one.provider for one in catalogue.library.accounts()}
-    catalogue.named([name for name in providers if name not in recorded])
+    catalogue.providers.named([name for name in providers if name not in recorded])
     return Chosen(catalogue, providers)

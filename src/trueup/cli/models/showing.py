@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from trueup.api.statistics import Statistic, statistics
+from trueup.cli.answers import finish
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command, Group
 from trueup.cli.models import sheets
@@ -17,7 +18,6 @@ from trueup.cli.models.ages import ago, moment_of
 from trueup.cli.models.meaning import Chosen, chosen
 from trueup.cli.models.packages import ages
 from trueup.cli.models.sheets import Sheet, change_fields, model_fields
-from trueup.cli.plan import finish
 from trueup.cli.running import Runner, run_engine
 from trueup.core.errors import UsageError
 from trueup.render.names import printable
@@ -298,7 +298,7 @@ def _counted(part: Chosen, one: AccountState) -> list[Statistic]:
     models = part.library.models({one.account})
     conflicts = sum(len(model.record.fields.get("conflicts", {})) for model in models)
     counted = [(model.id, model.facts) for model in models]
-    return statistics(part.catalogue.described(one.provider), counted, conflicts=conflicts)
+    return statistics(part.catalogue.providers.described(one.provider), counted, conflicts=conflicts)
 
 
 def _told(part: Chosen, one: AccountState, state: str, counted: Iterable[Statistic]) -> list[Line]:

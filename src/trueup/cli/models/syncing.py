@@ -8,17 +8,18 @@ from typing import Any
 
 import click
 
-from trueup.api.catalogues import TIMEOUT_SECONDS, Answer, Survey, changed_accounts
+from trueup.api.catalogues import TIMEOUT_SECONDS, Answer, Catalogue, Survey
 from trueup.api.statistics import Statistic, statistics
+from trueup.cli.answers import finish
+from trueup.cli.choices import word_option
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command
 from trueup.cli.models.ages import ago
 from trueup.cli.models.packages import ages
-from trueup.cli.plan import finish
 from trueup.cli.running import Runner, run_engine
-from trueup.cli.targets import word_option
 from trueup.core.check import Guard as EngineGuard
 from trueup.core.report import EXIT_DRIFT, EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, EXIT_REFUSED, Report, Status, combine
+from trueup.engine.ambient import Ambient
 from trueup.render.names import count, printable
 from trueup.render.text import Line, line
 from trueup.targets.models import Guard
@@ -90,8 +91,9 @@ class _Sync:
 
     async def run(self) -> int:
         session, wanted = self.runner.session, self.wanted
-        catalogue = self.runner.engine.models()
-        catalogue.named(wanted.providers)
+        config = self.runner.config
+        catalogue = Catalogue(config, config.state_dir, Ambient())  # an engine is not needed before there are answers
+        catalogue.providers.named(wanted.providers)
         self._begin()
         survey = await catalogue.survey(
             wanted.providers, force=wanted.force, timeout_seconds=wanted.timeout, allow=wanted.allow
@@ -193,6 +195,8 @@ class _Sync:
     # -- a dry run -----------------------------------------------------------------------------------------------
 
     async def _rehearse(self, survey: Survey) -> int:
+        from trueup.api.listed import changed_accounts
+
         plan = await self.runner.engine.plan(survey.spec)
         self.runner.display.close()
         failures = {one.id: one.error for one in survey.answers if one.error}

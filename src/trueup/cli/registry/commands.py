@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from trueup.api.registries import check_image
+from trueup.cli.answers import finish
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command, Group
-from trueup.cli.plan import finish
 from trueup.cli.registry.acting import carried_out, choosing, conclude
 from trueup.cli.registry.entries import ENV, POLICY, Found, entries, find, policy_key
 from trueup.cli.registry.options import Options, gathered

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import click
 
 from trueup.api.registries import same_image
+from trueup.cli.answers import finish
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command
-from trueup.cli.plan import finish
 from trueup.cli.registry.acting import choosing, conclude
 from trueup.cli.registry.commands import entry_argument
 from trueup.cli.registry.entries import ENV, POLICY, Found, entries, find

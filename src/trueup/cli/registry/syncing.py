@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
+from trueup.cli.answers import finish
 from trueup.cli.common import Session, pass_session
 from trueup.cli.distant import Distant
 from trueup.cli.group import Command
-from trueup.cli.plan import finish
 from trueup.cli.registry.options import Options, gathered
 from trueup.cli.running import Runner, run_engine
 from trueup.cli.sync import present_refused

@@ -15,14 +15,15 @@ from urllib.parse import quote, urlencode, urlsplit
 import anyio
 
 from trueup.core.errors import StoreError
-from trueup.protocols import Clock, Threads
-from trueup.stores.http.credentials import Credential
-from trueup.stores.http.entries import Entry, entry, identifier, too_deep
+from trueup.stores.http.entries import Entry, entry, identifier, named, too_deep
 from trueup.stores.http.spec import Detail, Provider, at
 from trueup.stores.http.words import Refusal, redacted, refusal
 
 if TYPE_CHECKING:
     import httpx2
+
+    from trueup.protocols import Clock, Threads
+    from trueup.stores.http.credentials import Credential
 
 MOST_BYTES = 32 * 1024 * 1024
 """Of one answer, unpacked. The largest real list (OpenRouter's) has under 1 MB."""
@@ -314,7 +315,8 @@ def _listing(
         if any(too_deep(one) for one in (raw, *(part for _, part in more))):
             note = "an entry is nested too deeply"
             continue
-        entries.setdefault(name, entry(provider, raw, more))
+        if name not in entries:
+            entries[name] = named(provider, name, raw, more)
     return Listing(tuple(entries.values()), not note, note=note)
 
 

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from trueup.core.errors import ConfigError
@@ -44,6 +43,8 @@ def installed(name: str) -> str:
     Raises:
         ConfigError: If it is not installed. To go on without it would take its facts back.
     """
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(name)
     except PackageNotFoundError as error:

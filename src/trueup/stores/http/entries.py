@@ -54,7 +54,13 @@ def entry(provider: Provider, raw: Mapping[str, Any], details: Sequence[tuple[st
     Raises:
         ValueError: If it has no usable id.
     """
-    model = identifier(provider, raw)
+    return named(provider, identifier(provider, raw), raw, details)
+
+
+def named(
+    provider: Provider, model: str, raw: Mapping[str, Any], details: Sequence[tuple[str, Mapping[str, Any]]]
+) -> Entry:
+    """As `entry`, of a model whose `identifier` is known."""
     facts = _facts(provider, raw)
     sources = dict.fromkeys(facts, "native")
     conflicts: dict[str, list[tuple[str, Any]]] = {}
@@ -167,16 +173,14 @@ def _price(value: Any, factor: Decimal) -> float | None:
 
 def _hash(provider: Provider, facts: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
     stable = {name: value for name, value in facts.items() if not _is_volatile(provider, name)}
-    text = ",".join(_canonical_text(part) for part in (stable, _without(raw, provider.volatile)))
-    return hashlib.sha256(f"[{text}]".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    parts = [stable, _without(raw, provider.volatile)]
+    text = _TEXT.encode(parts)
+    if "[" in text[1:]:  # there is a list, whose order may mean nothing
+        text = _TEXT.encode(_canonical(parts))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 _TEXT = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
-
-
-def _canonical_text(part: Mapping[str, Any]) -> str:
-    text = _TEXT.encode(part)
-    return _TEXT.encode(_canonical(part)) if "[" in text else text
 
 
 def _is_volatile(provider: Provider, fact: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -15,9 +14,9 @@ from trueup.core import codec
 from trueup.core.errors import TrueupError
 from trueup.core.model import Entry, Key, Side
 from trueup.core.plan import Item
-from trueup.render.names import moment, printable, size
+from trueup.render.names import printable, size
 from trueup.web.documents import PlanRow
-from trueup.web.pages.frame import form_of, frame_of, pages, segment, to
+from trueup.web.pages.frame import form_of, frame_of, pages, segment, to, zoned
 from trueup.web.pages.rows import is_picture
 from trueup.web.pages.targets import Offset, Told, around, begun
 from trueup.web.problems import not_found
@@ -146,12 +145,6 @@ def _version(side: str, item: Item) -> Version:
         ("Changed", zoned(seen.modified_ns)),
     ]
     return Version(title, side, facts, seen.token)
-
-
-def zoned(ns: int) -> str:
-    """A time with the zone that it is told in: the server's."""
-    told = moment(ns)
-    return told if told == "-" else f"{told} {datetime.fromtimestamp(ns / 1e9, UTC).astimezone():%Z}"
 
 
 async def _compared(service: Service, target: Named, item: Item) -> list[Compared] | None:

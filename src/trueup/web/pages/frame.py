@@ -92,6 +92,7 @@ class Frame:
             "size": size,
             "moment": moment,
             "iso": iso,
+            "zoned": zoned,
             "duration": duration,
             "segment": segment,
             "grouped": grouped,
@@ -174,6 +175,12 @@ def grouped(number: int) -> str:
 def iso(ns: int) -> str:
     """A time as programs read it."""
     return datetime.fromtimestamp(ns // 10**9, UTC).isoformat()
+
+
+def zoned(ns: int) -> str:
+    """A time with the zone that it is told in: the server's."""
+    told = moment(ns)
+    return told if told == "-" else f"{told} {datetime.fromtimestamp(ns / 1e9, UTC).astimezone():%Z}"
 
 
 def ago(ns: int) -> str:

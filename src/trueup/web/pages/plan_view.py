@@ -106,7 +106,8 @@ def view(service: Service, saved: SavedPlan, wanted: Wanted) -> PlanView:
     """One page of a plan. Blocks."""
     rows = service.ledger.rows(saved.id)
     chosen = Selection.model_validate(saved.selection).chosen(rows)
-    found = [row for row in rows if wanted.filter.covers(row)]
+    covers = wanted.filter.covers
+    found = [row for row in rows if covers(row)]
     page = found[wanted.offset : wanted.offset + PAGE]
     plan = part(service, saved.id, [row.n for row in page])
     return PlanView(

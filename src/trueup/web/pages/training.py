@@ -26,21 +26,11 @@ from trueup.web.asked import Action, Asked
 from trueup.web.pages.frame import form_of, frame_of, pages
 from trueup.web.pages.rows import Cell, Line, cell, is_picture, line
 from trueup.web.pages.targets import Offset, Told, Word, around, begun
+from trueup.web.pages.words import TRAINED
 from trueup.web.problems import Problem, not_found
 from trueup.web.routes.common import PAGE, Chosen, Reader, Serving, Syncer
 from trueup.web.service import Service
 from trueup.web.targets import Named
-
-COUNTS: Sequence[tuple[str, str, str]] = (
-    ("uploaded", "remote put", "uploaded"),
-    ("downloaded", "local put", "downloaded"),
-    ("added_to_manifest", "manifest record+", "added to manifest"),
-    ("updated_in_manifest", "manifest record~", "updated in manifest"),
-    ("removed_from_manifest", "manifest record-", "removed from manifest"),
-    ("deleted_local", "local delete", "deleted locally"),
-    ("deleted_s3", "remote delete", "deleted on the remote"),
-)
-"""A key of the endpoint's answer, the steps that it counts, and how people read it."""
 
 LOOKED_AT = 20
 """Runs that may have carried out an audit's plan."""
@@ -134,7 +124,7 @@ def _audit(saved: SavedPlan | None) -> dict[str, Any] | None:
         "made_ns": saved.made_ns,
         "sides": {side: seen["items"] for side, seen in saved.summary["observed"].items()},
         "unseen": {side: seen["why"] for side, seen in saved.summary["observed"].items() if not seen["complete"]},
-        "would": [] if done else [(word, verbs[verb]) for _, verb, word in COUNTS if verbs.get(verb)],
+        "would": [] if done else [(word, verbs[verb]) for _, verb, word in TRAINED if verbs.get(verb)],
         "conflicts": saved.summary["conflicts"],
         "done": done,
     }
@@ -145,7 +135,7 @@ def _synced(run: ServedRun | None) -> dict[str, Any] | None:
     document = (run.result or {}).get("synced") if run is not None else None
     if run is None or document is None:
         return None
-    counts = [(word, document[key]) for key, _, word in COUNTS]
+    counts = [(word, document[key]) for key, _, word in TRAINED]
     return {"counts": counts, "errors": document["errors"], "dry_run": bool(run.asked.get("dry_run"))}
 
 

@@ -81,6 +81,17 @@ ACTIONS: Mapping[str, str] = {
 SIDES: Mapping[str, str] = {"manifest": "Recorded", "record": "Recorded", "local": "Local", "remote": "Remote"}
 """Sides that have another name for people; the others are called as they are."""
 
+TRAINED: Sequence[tuple[str, str, str]] = (
+    ("uploaded", "remote put", "uploaded"),
+    ("downloaded", "local put", "downloaded"),
+    ("added_to_manifest", "manifest record+", "added to manifest"),
+    ("updated_in_manifest", "manifest record~", "updated in manifest"),
+    ("removed_from_manifest", "manifest record-", "removed from manifest"),
+    ("deleted_local", "local delete", "deleted locally"),
+    ("deleted_s3", "remote delete", "deleted on the remote"),
+)
+"""A key of the endpoint's answer, the steps that it counts, and how people read it."""
+
 VERIFIED: Mapping[str, str] = {"content": "every byte was compared", "metadata": "by versions, sizes and times"}
 
 
