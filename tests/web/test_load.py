@@ -107,3 +107,12 @@ async def test_who_hears_of_the_end_may_begin_another_run_at_once(
     found = service.runs.live(second.run.id)
     assert found is second, "the end of the first one does not touch it"
     await hear(service, second)
+
+
+async def test_the_rows_of_a_plan_are_read_once(service: Service) -> None:
+    """Whoever turns the pages of 20,000 changes asks for all of them each time."""
+    live = await begin(service)
+    await hear(service, live)
+    assert live.run.plan is not None
+    first = await service.threads(service.ledger.rows, live.run.plan)
+    assert await service.threads(service.ledger.rows, live.run.plan) is first

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from trueup.core import codec
@@ -20,6 +21,9 @@ from trueup.engine.state import State
 KEPT_RUNS = 500
 """Of each target; older ones that have ended are forgotten, with their events and plans. The history keeps what was
 done."""
+
+KEPT_ROWS = 4
+"""Plans whose rows stay in memory: whoever turns the pages of one asks for all of them each time."""
 
 
 class Stage(StrEnum):
@@ -136,6 +140,7 @@ class Ledger:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._rows = lru_cache(KEPT_ROWS)(self._read_rows)
 
     # -- runs ----------------------------------------------------------------------------------------------------
 
@@ -307,12 +312,15 @@ class Ledger:
         items = tuple(codec.decode(Item, json.loads(text), "item") for (text,) in rows)
         return replace(self.header(plan_id), items=items)
 
-    def rows(self, plan_id: str) -> list[Row]:
-        """All items of a plan in its order, without their documents."""
+    def rows(self, plan_id: str) -> Sequence[Row]:
+        """All items of a plan in its order, without their documents. A plan that is kept does not change any more."""
+        return self._rows(plan_id)
+
+    def _read_rows(self, plan_id: str) -> Sequence[Row]:
         query = "SELECT n, key, reason, standing, change FROM served_items WHERE plan = ? ORDER BY n"
         with self._state.reading() as connection:
             rows = connection.execute(query, (plan_id,)).fetchall()
-        return [Row(n, key, reason, standing, bool(change)) for n, key, reason, standing, change in rows]
+        return tuple([Row(n, key, reason, standing, bool(change)) for n, key, reason, standing, change in rows])
 
     def documents(self, plan_id: str, numbers: Iterable[int]) -> dict[int, Mapping[str, Any]]:
         """The documents of some items, by their places."""
