@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -13,12 +11,12 @@ import click
 from trueup.cli.answers import finish
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command, Group
+from trueup.cli.kept import opened, refuse_odd
 from trueup.config import Config
 from trueup.core.errors import UsageError
 from trueup.core.report import EXIT_OK
 from trueup.engine.ambient import Ambient
 from trueup.engine.schedules import Schedule, Schedules
-from trueup.engine.state import State
 from trueup.engine.timers import calendar
 from trueup.render.names import moment, printable
 from trueup.render.text import line
@@ -42,16 +40,6 @@ def schedule() -> None:
     """
 
 
-@contextmanager
-def _opened(session: Session) -> Iterator[tuple[Config, Schedules]]:
-    config = session.load_config()
-    state = State(config.state_dir)
-    try:
-        yield config, Schedules(state)
-    finally:
-        state.close()
-
-
 @schedule.command("add", cls=Command)
 @click.argument("name")
 @click.argument("target")
@@ -70,15 +58,12 @@ def add(session: Session, *, name: str, target: str, cron: str, zone: str, jitte
       trueup schedule add nightly photos '0 3 * * *' --zone Europe/Berlin --apply
       trueup schedule add often photos '*/15 * * * *' --jitter 60
     """
-    from trueup.config.settings import NAME
-
-    if not NAME.fullmatch(name):
-        raise UsageError(f"{name} is no name", why="letters, digits, and _ . - @ after the first")
-    with _opened(session) as (config, schedules):
+    refuse_odd(name)
+    with opened(session) as (config, state):
         if target not in config.targets and not target.startswith("actor:") and target not in _WORDS:
             config.target(target)
         made = Schedule(name, target, cron, zone, jitter, applies, created_ns=Ambient().clock.now_ns())
-        schedules.add(made)
+        Schedules(state).add(made)
         session.show([line(f"added {printable(name)}: next {moment(made.next_ns())}")])
     finish(session, "schedule", schedule=made, exit_code=EXIT_OK)
     return EXIT_OK
@@ -98,8 +83,8 @@ def ls(session: Session) -> int:
       trueup schedule ls
       trueup schedule ls --json
     """
-    with _opened(session) as (_, schedules):
-        found = schedules.listed()
+    with opened(session) as (_, state):
+        found = Schedules(state).listed()
     now_ns = Ambient().clock.now_ns()
     for one in found:
         times = ", ".join(moment(ns) for ns in islice(one.times(now_ns), NEXT))
@@ -122,9 +107,10 @@ def rm(session: Session, *, name: str) -> int:
     Examples:
       trueup schedule rm nightly
     """
-    with _opened(session) as (_, schedules):
-        if not schedules.remove(name):
-            raise UsageError(f"there is no schedule {name}", attempt="trueup schedule ls")
+    with opened(session) as (_, state):
+        removed = Schedules(state).remove(name)
+    if not removed:
+        raise _unknown(name)
     session.show([line(f"removed {printable(name)}")])
     finish(session, "removed", removed=name, exit_code=EXIT_OK)
     return EXIT_OK
@@ -147,17 +133,21 @@ def export(session: Session, *, name: str, form: str | None) -> int:
     """
     if form is None:
         raise UsageError("for whom?", attempt=f"trueup schedule export {shlex.quote(name)} --systemd, or --cron")
-    with _opened(session) as (config, schedules):
-        found = next((one for one in schedules.listed() if one.name == name), None)
-        if found is None:
-            raise UsageError(f"there is no schedule {name}", attempt="trueup schedule ls")
-        command = _command(config, found)
+    with opened(session) as (config, state):
+        found = next((one for one in Schedules(state).listed() if one.name == name), None)
+    if found is None:
+        raise _unknown(name)
+    command = _command(config, found)
     folder = Path.cwd() if config.path is None else config.path.parent
     text = _crontab(found, folder, command) if form == "cron" else _units(found, folder, command)
     if session.text:
         session.answer(text)
     finish(session, "export", form=form, text=text, exit_code=EXIT_OK)
     return EXIT_OK
+
+
+def _unknown(name: str) -> UsageError:
+    return UsageError(f"there is no schedule {name}", attempt="trueup schedule ls")
 
 
 def _command(config: Config, found: Schedule) -> list[str]:

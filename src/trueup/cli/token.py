@@ -8,11 +8,10 @@ from trueup.cli.answers import finish
 from trueup.cli.choices import word_option
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command, Group
-from trueup.config import Config
+from trueup.cli.kept import opened, refuse_odd
 from trueup.core.errors import UsageError
 from trueup.core.report import EXIT_OK
 from trueup.engine.ambient import Ambient
-from trueup.engine.state import State
 from trueup.engine.tokens import CODE_SECONDS, EVERYTHING, Kind, Scope, Tokens
 from trueup.render.names import moment, printable
 from trueup.render.text import line
@@ -46,18 +45,12 @@ def create(session: Session, *, name: str, scope: tuple[Scope, ...], days: float
       trueup token create monitoring --scope read
       trueup token create pipeline --scope read --scope sync --days 30
     """
-    from trueup.config.settings import NAME
-
-    if not NAME.fullmatch(name):
-        raise UsageError(f"{name} is no name", why="letters, digits, and _ . - @ after the first")
-    state = State(session.load_config().state_dir)
+    refuse_odd(name)
     seconds = None if days is None else days * 86400
-    try:
+    with opened(session) as (_, state):
         made, secret = Tokens(state).create(
             Kind.TOKEN, name, scope or (Scope.READ,), now_ns=Ambient().clock.now_ns(), seconds=seconds
         )
-    finally:
-        state.close()
     if session.text:
         session.tell([line(f"token {made.name}: {', '.join(sorted(made.scopes))}; it is shown this once", "dim")])
         session.answer(f"{secret}\n")
@@ -75,11 +68,8 @@ def ls(session: Session) -> int:
       trueup token ls
       trueup token ls --json
     """
-    state = State(session.load_config().state_dir)
-    try:
+    with opened(session) as (_, state):
         found = Tokens(state).listed(now_ns=Ambient().clock.now_ns())
-    finally:
-        state.close()
     if session.text:
         session.show(
             line(
@@ -103,11 +93,8 @@ def revoke(session: Session, *, name: str) -> int:
       trueup token revoke monitoring
       trueup token revoke 1f2e3d4c
     """
-    state = State(session.load_config().state_dir)
-    try:
+    with opened(session) as (_, state):
         ended = Tokens(state).revoke(name)
-    finally:
-        state.close()
     if not ended:
         raise UsageError(f"there is no token {name}", attempt="trueup token ls")
     session.show([line(f"revoked {printable(name)}")])
@@ -128,14 +115,10 @@ def login(session: Session, *, port: int | None) -> int:
       trueup token login
       trueup token login --port 9000
     """
-    config: Config = session.load_config()
-    state = State(config.state_dir)
-    try:
+    with opened(session) as (config, state):
         _, code = Tokens(state).create(
             Kind.CODE, "page", EVERYTHING, now_ns=Ambient().clock.now_ns(), seconds=CODE_SECONDS
         )
-    finally:
-        state.close()
     link = f"http://127.0.0.1:{config.port if port is None else port}/login?code={code}"
     if session.text:
         session.answer(f"{link}\n")
