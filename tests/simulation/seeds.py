@@ -20,6 +20,7 @@ from tests.simulation.story import Story
 from tests.simulation.world import SHM, Told, tell
 
 from trueup.core.model import Key, parents
+from trueup.core.strategy import Deletes
 from trueup.engine.state import DATABASE, State
 
 COLLECT = 40
@@ -100,7 +101,8 @@ def judge(story: Story, template: Path) -> Told:
     told.figures += calm.figures
     if calm.broken:
         return replace(calm, figures=told.figures)
-    if calm.ends != told.ends and not story.setting.caseless and not (_is_mixed(told) or _is_mixed(calm)):
+    explained = story.setting.caseless or _is_mixed(told) or _is_mixed(calm) or follows_one(told, calm)
+    if calm.ends != told.ends and not explained:
         apart = {
             place: {key: (told.ends[place].get(key), calm.ends[place].get(key)) for key in _apart(told, calm, place)}
             for place in told.ends
@@ -117,6 +119,22 @@ def _is_mixed(told: Told) -> bool:
     A folder can hold only one of them, and which one may depend on where a run was stopped.
     """
     return any(above.rstrip("/") in end for end in told.ends.values() for key in end for above in parents(key))
+
+
+def follows_one(told: Told, calm: Told) -> bool:
+    """Whether all that is apart are old names, under `deletes = "restore"`, of what both ends hold under a new one.
+
+    Where something of another kind has the new name, a rename is not followed: the old name is gone, and brought back.
+    A run that was stopped after it had made room leaves a rename that the next one follows.
+    """
+    if told.story.setting.policy.deletes is not Deletes.RESTORE:
+        return False
+    for place, end in told.ends.items():
+        for key in _apart(told, calm, place):
+            have, lack = (end, calm.ends[place]) if key in end else (calm.ends[place], end)
+            if key in lack or have[key] not in lack.values():
+                return False
+    return True
 
 
 def _compare(told: Told, one: Told, other: Told) -> None:

@@ -8,14 +8,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.simulation import mutants, story
 from tests.simulation.record import ROWS
+from tests.simulation.seeds import follows_one
 from tests.simulation.shrink import shrink
 from tests.simulation.story import Act, Step, Story, Trouble, Visit
+from tests.simulation.world import Told
+
+from trueup.core.model import Key
+from trueup.core.strategy import Deletes
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 2000
@@ -75,3 +81,25 @@ def test_every_seed_is_another_story() -> None:
 @pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
 def test_every_fault_of_the_mutants_can_be_put_in(mutant: mutants.Mutant) -> None:
     assert mutants.mutated(mutant)
+
+
+@pytest.mark.parametrize(
+    ("deletes", "lacking", "explained"),
+    [
+        (Deletes.RESTORE, {"new/name": b"text"}, True),
+        (Deletes.RESTORE, {"new/name": b"another"}, False),
+        (Deletes.RESTORE, {"new/name": b"text", "old": b"another"}, False),
+        (Deletes.PROPAGATE, {"new/name": b"text"}, False),
+    ],
+    ids=["a rename", "a loss", "another version", "no setting that brings back"],
+)
+def test_ends_may_differ_by_a_rename_that_only_a_stopped_run_could_follow(
+    deletes: Deletes, lacking: dict[str, bytes], explained: bool
+) -> None:
+    told = story.write(7)
+    told = replace(told, setting=replace(told.setting, policy=replace(told.setting.policy, deletes=deletes)))
+    ends = [
+        {"A": {Key(key): text for key, text in end.items()}} for end in (lacking, {"old": b"text", "new/name": b"text"})
+    ]
+    one, other = (Told(told, [], [], Counter(), end) for end in ends)
+    assert follows_one(one, other) == follows_one(other, one) == explained
