@@ -122,12 +122,12 @@ def _is_mixed(told: Told) -> bool:
 
 
 def follows_one(told: Told, calm: Told) -> bool:
-    """Whether all that is apart are old names, under `deletes = "restore"`, of what both ends hold under a new one.
+    """Whether all that is apart are old names of what both ends hold under a new one, where deletions do not propagate.
 
-    Where something of another kind has the new name, a rename is not followed: the old name is gone, and brought back.
-    A run that was stopped after it had made room leaves a rename that the next one follows.
+    Where something of another kind has the new name, a rename is not followed: the old name is gone on one side, and
+    stays or comes back. A run that was stopped after it had made room leaves a rename that the next one follows.
     """
-    if told.story.setting.policy.deletes is not Deletes.RESTORE:
+    if told.story.setting.policy.deletes is Deletes.PROPAGATE:
         return False
     for place, end in told.ends.items():
         for key in _apart(told, calm, place):

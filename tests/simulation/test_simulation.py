@@ -87,11 +87,12 @@ def test_every_fault_of_the_mutants_can_be_put_in(mutant: mutants.Mutant) -> Non
     ("deletes", "lacking", "explained"),
     [
         (Deletes.RESTORE, {"new/name": b"text"}, True),
+        (Deletes.REPORT, {"new/name": b"text"}, True),
         (Deletes.RESTORE, {"new/name": b"another"}, False),
         (Deletes.RESTORE, {"new/name": b"text", "old": b"another"}, False),
         (Deletes.PROPAGATE, {"new/name": b"text"}, False),
     ],
-    ids=["a rename", "a loss", "another version", "no setting that brings back"],
+    ids=["a rename", "a rename that leaves its old name", "a loss", "another version", "no setting that leaves it"],
 )
 def test_ends_may_differ_by_a_rename_that_only_a_stopped_run_could_follow(
     deletes: Deletes, lacking: dict[str, bytes], explained: bool
