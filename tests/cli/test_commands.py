@@ -548,3 +548,22 @@ def test_watching_without_its_package_names_the_extra(home: Home, monkeypatch: p
 
     monkeypatch.setitem(sys.modules, "watchfiles", None)
     assert "pip install 'trueup[watch]'" in home("watch", code=64).stderr
+
+
+@pytest.mark.parametrize(("what", "first"), [("schedule", "add NAME TARGET CRON"), ("token", "create NAME")])
+def test_what_the_server_is_given_says_how_it_begins(home: Home, what: str, first: str) -> None:
+    assert home(what, "ls").stdout == f"no {what}s yet. Make one: trueup {what} {first}\n"
+    assert json.loads(home(what, "ls", "--json").stdout)[f"{what}s"] == []
+
+
+def test_schedules_and_tokens_answer_in_one_document(home: Home) -> None:
+    home("init", "--remote", "../share", "--force", "--yes", "--name", "photos")
+    added = json.loads(home("schedule", "add", "nightly", "photos", "0 3 * * *", "--json").stdout)
+    assert added["schedule"]["name"] == "nightly"
+    assert [one["name"] for one in json.loads(home("schedule", "ls", "--json").stdout)["schedules"]] == ["nightly"]
+    assert json.loads(home("schedule", "rm", "nightly", "--json").stdout)["removed"] == "nightly"
+    home("token", "create", "monitoring")
+    assert [one["name"] for one in json.loads(home("token", "ls", "--json").stdout)["tokens"]] == ["monitoring"]
+    assert json.loads(home("token", "revoke", "monitoring", "--json").stdout)["revoked"]
+    events = [json.loads(text) for text in home("schedule", "ls", "--output", "jsonl").stdout.splitlines()]
+    assert [event["schedules"] for event in events] == [[]]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import click
 
-from trueup.cli.answers import finish
+from trueup.cli.answers import finish, respond
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command, Group
 from trueup.cli.kept import opened, refuse_odd
@@ -19,7 +20,7 @@ from trueup.engine.ambient import Ambient
 from trueup.engine.schedules import Schedule, Schedules
 from trueup.engine.timers import calendar
 from trueup.render.names import moment, printable
-from trueup.render.text import line
+from trueup.render.text import Line, line
 from trueup.targets.folders import Folders
 
 NEXT = 3
@@ -64,8 +65,8 @@ def add(session: Session, *, name: str, target: str, cron: str, zone: str, jitte
             config.target(target)
         made = Schedule(name, target, cron, zone, jitter, applies, created_ns=Ambient().clock.now_ns())
         Schedules(state).add(made)
-        session.show([line(f"added {printable(name)}: next {moment(made.next_ns())}")])
-    finish(session, "schedule", schedule=made, exit_code=EXIT_OK)
+    said = f"added {printable(name)}: next {moment(made.next_ns())}"
+    respond(session, "schedule", [line(said)], schedule=made, exit_code=EXIT_OK)
     return EXIT_OK
 
 
@@ -86,15 +87,18 @@ def ls(session: Session) -> int:
     with opened(session) as (_, state):
         found = Schedules(state).listed()
     now_ns = Ambient().clock.now_ns()
-    for one in found:
-        times = ", ".join(moment(ns) for ns in islice(one.times(now_ns), NEXT))
-        what = "applies" if one.apply else "plans"
-        about = f"{printable(one.name)}  {what} {printable(one.target)}  {one.cron} {one.zone}  next {times}"
-        session.show([line(about)])
-        if one.skipped:
-            session.show([line(f"  left out the last time: {printable(one.skipped)}", "yellow")])
-    finish(session, "schedules", schedules=found, exit_code=EXIT_OK)
+    lines = [text for one in found for text in _about(one, now_ns)]
+    none = line("no schedules yet. Make one: trueup schedule add NAME TARGET CRON")
+    respond(session, "schedules", lines or [none], schedules=found, exit_code=EXIT_OK)
     return EXIT_OK
+
+
+def _about(one: Schedule, now_ns: int) -> Iterator[Line]:
+    times = ", ".join(moment(ns) for ns in islice(one.times(now_ns), NEXT))
+    what = "applies" if one.apply else "plans"
+    yield line(f"{printable(one.name)}  {what} {printable(one.target)}  {one.cron} {one.zone}  next {times}")
+    if one.skipped:
+        yield line(f"  left out the last time: {printable(one.skipped)}", "yellow")
 
 
 @schedule.command("rm", cls=Command)
@@ -111,8 +115,7 @@ def rm(session: Session, *, name: str) -> int:
         removed = Schedules(state).remove(name)
     if not removed:
         raise _unknown(name)
-    session.show([line(f"removed {printable(name)}")])
-    finish(session, "removed", removed=name, exit_code=EXIT_OK)
+    respond(session, "removed", [line(f"removed {printable(name)}")], removed=name, exit_code=EXIT_OK)
     return EXIT_OK
 
 

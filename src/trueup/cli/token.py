@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from trueup.cli.answers import finish
+from trueup.cli.answers import finish, respond
 from trueup.cli.choices import word_option
 from trueup.cli.common import Session, pass_session
 from trueup.cli.group import Command, Group
@@ -12,9 +12,9 @@ from trueup.cli.kept import opened, refuse_odd
 from trueup.core.errors import UsageError
 from trueup.core.report import EXIT_OK
 from trueup.engine.ambient import Ambient
-from trueup.engine.tokens import CODE_SECONDS, EVERYTHING, Kind, Scope, Tokens
+from trueup.engine.tokens import CODE_SECONDS, EVERYTHING, Kind, Scope, Token, Tokens
 from trueup.render.names import moment, printable
-from trueup.render.text import line
+from trueup.render.text import Line, line
 
 
 @click.group(cls=Group)
@@ -70,16 +70,21 @@ def ls(session: Session) -> int:
     """
     with opened(session) as (_, state):
         found = Tokens(state).listed(now_ns=Ambient().clock.now_ns())
-    if session.text:
-        session.show(
-            line(
-                f"{one.id}  {one.kind.value:<8}{printable(one.name):<20}{','.join(sorted(one.scopes)):<26}"
-                f"until {moment(one.expires_ns) if one.expires_ns else 'revoked'}"
-            )
-            for one in found
-        )
-    finish(session, "tokens", tokens=found, exit_code=EXIT_OK)
+    none = line("no tokens yet. Make one: trueup token create NAME")
+    respond(
+        session,
+        "tokens",
+        [_about(one) for one in found] or [none],
+        tokens=[one.told() for one in found],
+        exit_code=EXIT_OK,
+    )
     return EXIT_OK
+
+
+def _about(one: Token) -> Line:
+    until = f"until {moment(one.expires_ns)}" if one.expires_ns else "revoked"
+    scopes = ",".join(sorted(one.scopes))
+    return line(f"{one.id}  {one.kind.value:<8}{printable(one.name):<20}{scopes:<26}{until}")
 
 
 @token.command("revoke", cls=Command)
@@ -97,8 +102,7 @@ def revoke(session: Session, *, name: str) -> int:
         ended = Tokens(state).revoke(name)
     if not ended:
         raise UsageError(f"there is no token {name}", attempt="trueup token ls")
-    session.show([line(f"revoked {printable(name)}")])
-    finish(session, "revoked", revoked=ended, exit_code=EXIT_OK)
+    respond(session, "revoked", [line(f"revoked {printable(name)}")], revoked=ended, exit_code=EXIT_OK)
     return EXIT_OK
 
 

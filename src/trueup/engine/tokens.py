@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from trueup.core.errors import UsageError
 from trueup.engine.state import State
@@ -56,6 +57,17 @@ class Token:
     scopes: frozenset[Scope]
     created_ns: int
     expires_ns: int | None = None
+
+    def told(self) -> dict[str, Any]:
+        """As documents tell of it, the scopes in order."""
+        return {
+            "id": self.id,
+            "kind": self.kind.value,
+            "name": self.name,
+            "scopes": sorted(self.scopes),
+            "created_ns": self.created_ns,
+            "expires_ns": self.expires_ns,
+        }
 
 
 class Tokens:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter
 from pydantic import Field
 
-from trueup.engine.tokens import Kind, Scope, Token
+from trueup.engine.tokens import Kind, Scope
 from trueup.web.asked import Strict
 from trueup.web.documents import ERRORS, Me, NewToken, TokenAnswer, TokenList
 from trueup.web.problems import not_found
@@ -35,7 +35,7 @@ async def list_tokens(_: Admin, service: Serving) -> TokenList:
     """All tokens and sessions; never their secrets."""
     now_ns = service.ambient.clock.now_ns()
     found = await service.threads(lambda: service.tokens.listed(now_ns=now_ns))
-    return TokenList(tokens=[TokenAnswer(**_fields(token)) for token in found])
+    return TokenList(tokens=[TokenAnswer(**token.told()) for token in found])
 
 
 @router.post("/tokens", status_code=201)
@@ -46,7 +46,7 @@ async def create_token(_: Admin, service: Serving, body: TokenRequest) -> NewTok
     token, secret = await service.threads(
         lambda: service.tokens.create(Kind.TOKEN, body.name, body.scopes, now_ns=now_ns, seconds=seconds)
     )
-    return NewToken(**_fields(token), secret=secret)
+    return NewToken(**token.told(), secret=secret)
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
@@ -54,14 +54,3 @@ async def revoke_token(_: Admin, service: Serving, token_id: Id) -> None:
     """End a token or a session; from now on it opens nothing."""
     if not await service.threads(service.tokens.revoke, token_id):
         raise not_found("there is no such token")
-
-
-def _fields(token: Token) -> dict[str, Any]:
-    return {
-        "id": token.id,
-        "kind": token.kind.value,
-        "name": token.name,
-        "scopes": sorted(token.scopes),
-        "created_ns": token.created_ns,
-        "expires_ns": token.expires_ns,
-    }
