@@ -17,9 +17,9 @@ from pathlib import Path
 from tests.simulation import story as stories
 from tests.simulation.shrink import shrink
 from tests.simulation.story import Story
-from tests.simulation.world import SHM, Told, tell
+from tests.simulation.world import SHM, Told, mixed, tell
 
-from trueup.core.model import Key, parents
+from trueup.core.model import Key
 from trueup.core.strategy import Deletes
 from trueup.engine.state import DATABASE, State
 
@@ -114,11 +114,12 @@ def judge(story: Story, template: Path) -> Told:
 
 
 def _is_mixed(told: Told) -> bool:
-    """Whether a place ended with a file and something below its name, as a bucket can.
+    """Whether a bucket held a file and something below its name, now or then.
 
-    A folder can hold only one of them, and which one may depend on where a run was stopped.
+    A folder can hold only one of them. What comes of the other may depend on where a run was stopped: what is below a
+    file that gives way goes with it, but where the file is gone already it is a new item of one side.
     """
-    return any(above.rstrip("/") in end for end in told.ends.values() for key in end for above in parents(key))
+    return bool(told.figures["mixed"]) or any(mixed(end) for end in told.ends.values())
 
 
 def follows_one(told: Told, calm: Told) -> bool:

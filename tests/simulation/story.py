@@ -145,6 +145,9 @@ class Story:
         told_apart = s.policy.conflict is Conflict.NEWEST_WINS and bool(
             s.skews
         )  # the future is the local side's to say
+        present = {*s.machines, "shared"}
+        if any(act.place not in present for step in self.steps for act in step.acts):
+            return False  # one that was shortened
         return self.crashes_only and not (
             s.bucket or s.caseless or told_apart or s.policy.conflict is Conflict.BACKUP_BOTH
         )

@@ -18,7 +18,7 @@ from tests.simulation.record import ROWS
 from tests.simulation.seeds import follows_one
 from tests.simulation.shrink import shrink
 from tests.simulation.story import Act, Step, Story, Trouble, Visit
-from tests.simulation.world import Told
+from tests.simulation.world import Told, mixed
 
 from trueup.core.model import Key
 from trueup.core.strategy import Deletes
@@ -104,3 +104,14 @@ def test_ends_may_differ_by_a_rename_that_only_a_stopped_run_could_follow(
     ]
     one, other = (Told(told, [], [], Counter(), end) for end in ends)
     assert follows_one(one, other) == follows_one(other, one) == explained
+
+
+def test_a_name_that_is_a_file_and_a_folder_at_once_is_noticed() -> None:
+    assert mixed([Key("d/e/f"), Key("d/e")])
+    assert not mixed([Key("d/e/f"), Key("d/")])
+
+
+def test_a_story_that_lost_a_machine_in_shortening_has_no_mirror() -> None:
+    told = next(one for one in map(story.write, range(2000)) if one.has_mirror and len(one.setting.machines) == 1)
+    elsewhere = Step((Act("touch", "B", 1),), (), ())
+    assert not replace(told, steps=(*told.steps, elsewhere)).has_mirror

@@ -312,6 +312,9 @@ class Witness:
                     self.wrong("4", f"{who.name} says nothing of {key}, which differs")
             elif reported[key] not in allowed:
                 self.wrong("4", f"{who.name} leaves {key} as {reported[key]} under {who.policy}")
+
+    def tidy(self, who: Acting) -> None:
+        """All are at rest: whoever was killed and writes to a place has had a turn to tidy it."""
         for side in SIDES:
             place = self.places[who.places[side]]
             if place.state.staged and who.policy.direction.writes(side):

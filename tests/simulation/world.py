@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,11 @@ class Told:
     figures: Counter[str]
     ends: dict[str, dict[Key, bytes]]
     """What each place held in the end."""
+
+
+def mixed(files: Collection[Key]) -> bool:
+    """Whether a bucket holds a file and something below its name."""
+    return any(above.rstrip("/") in files for key in files for above in parents(key))
 
 
 def tell(story: Story, *, template: Path | None = None) -> Told:
@@ -134,6 +139,8 @@ class World:
         self.figures["acts"] += bool(changes)
         if changes and act.what in ("rename case", "clash", "change kind"):
             self.figures[act.what] += 1
+        if self.setting.bucket and act.place == "shared":
+            self.figures["mixed"] += mixed(self.witness.places["shared"].files())
         self.say(f"somebody at {act.place} {done} | {'; '.join(changes)}")
 
     def _opened(self, place: str, clock: Clock, state: MemoryState) -> MemoryStore:
@@ -257,13 +264,16 @@ class World:
         self.loop.skip(7200.0)
         for n in range(ROUNDS):
             quiet = [await self._round(machine, n) for machine in self.machines.values()]
+            if all(quiet):
+                for life in filter(None, quiet):
+                    self.witness.tidy(life)
             if all(quiet) or self.witness.broken:
                 return
             self.loop.skip(60.0)
         self.witness.wrong("3", f"{ROUNDS} undisturbed rounds did not come to rest")
 
-    async def _round(self, machine: Machine, n: int) -> bool:
-        """One undisturbed run; whether there was nothing to do, and nothing was done."""
+    async def _round(self, machine: Machine, n: int) -> Life | None:
+        """One undisturbed run; None if there was something to do."""
         foreseen: Plan | None = None
         if n == 0 and self.story.seed % 3 == 0:
             foreseen = await self._look(machine)
@@ -275,15 +285,15 @@ class World:
         report = life.report
         if report is None:
             self.witness.wrong("6", f"{machine.name} cannot run in a quiet world: {self.trace[-1]}")
-            return True
+            return life
         if foreseen is not None and self._outline(foreseen) != self._outline(report.plan):
             self.witness.wrong("5", f"{machine.name} did not do what it said before: {_apart(foreseen, report.plan)}")
         if report.plan.needs_apply:
-            return False
+            return None
         if self._everything() != before:
             self.witness.wrong("3", f"{machine.name} had nothing to do, and did something: {self.trace[-5:]}")
         self._check_rest(machine, life, report.plan)
-        return True
+        return life
 
     def _outline(self, plan: Plan) -> object:
         """The plan; but where listings tell no times, a second look need not ask for them: it knows the content.
